@@ -1,0 +1,218 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Status is the state of an integration. A transient failure is not a status:
+// it is RefreshFails above 0 beside [Active].
+type Status string
+
+const (
+	// Active means the grant works, as far as anybody knows.
+	Active Status = "active"
+	// NeedsReconnect means the provider refused the grant for good. The tenant
+	// has to connect again.
+	NeedsReconnect Status = "needs_reconnect"
+	// Suspended means the provider paused the installation.
+	Suspended Status = "suspended"
+	// Revoked means the app was uninstalled or its access revoked at the
+	// provider.
+	Revoked Status = "revoked"
+	// Disconnected means the tenant disconnected here.
+	Disconnected Status = "disconnected"
+)
+
+// Integration is one connected account of one tenant.
+type Integration struct {
+	// ID is the library's id, at most 36 bytes, unique over all tenants.
+	ID string
+	// TenantID is the host's tenant, at most 191 bytes.
+	TenantID string
+	// Provider is the key of the provider, at most 64 bytes.
+	Provider string
+	// Label tells several accounts of one provider apart, at most 64 bytes; ""
+	// is the default one. (TenantID, Provider, Label) is unique.
+	Label string
+
+	Status Status
+	// StatusReason is a short code, at most 64 bytes: why the status is not
+	// active.
+	StatusReason string
+
+	// ExternalID is the provider's id of the account, at most 191 bytes; "" while
+	// unknown.
+	ExternalID string
+	// ExclusiveKey is unique over all rows while it is not "": set for accounts
+	// that only one integration may hold, at most 300 bytes.
+	ExclusiveKey string
+
+	// AccessToken and RefreshToken are sealed; nil means there is none.
+	AccessToken, RefreshToken []byte
+	// KeyID names the key both are sealed with.
+	KeyID string
+	// TokenExpiresAt is when the access token ends; zero means unknown or never.
+	TokenExpiresAt time.Time
+	// RefreshExpiresAt is when the grant ends unless used or renewed; zero means
+	// unknown or never.
+	RefreshExpiresAt time.Time
+	// Scopes are those the provider granted.
+	Scopes []string
+
+	// Metadata is JSON written by the host, nil when there is none.
+	Metadata json.RawMessage
+	// ProviderData is JSON written only by the library: team name, default
+	// channel, instance URL. Hosts must not be able to change it: it decides
+	// where tokens are sent.
+	ProviderData json.RawMessage
+
+	// TokenGen moves when, and only when, token material changes.
+	TokenGen int64
+	// Version moves on every change visible to the host.
+	Version int64
+
+	// LeaseUntil is when the last refresh lease runs out; zero means none.
+	LeaseUntil time.Time
+	// LeaseEpoch counts the leases ever taken.
+	LeaseEpoch int64
+	// RefreshFails counts failed refreshes since the last success.
+	RefreshFails int
+	// RefreshError is a short code of the last failure, "" after a success.
+	RefreshError string
+	// NextRefreshAt is when a refresh is due or may be tried again; zero means
+	// never.
+	NextRefreshAt time.Time
+	// LastRefreshAt is when tokens were last stored by a refresh.
+	LastRefreshAt time.Time
+
+	// ConnectedAt is when the tenant last completed the connect flow. Events of
+	// the provider that are older than this are about an earlier installation.
+	ConnectedAt          time.Time
+	CreatedAt, UpdatedAt time.Time
+
+	// ReadAt is the store's clock at the moment of reading. Differences to it
+	// are true whatever the replica's own clock says. It is not stored.
+	ReadAt time.Time
+}
+
+// Ref names an integration.
+type Ref struct{ TenantID, ID string }
+
+// Connect is a fresh grant from the connect flow. See [Integrations.Connect].
+type Connect struct {
+	ID, TenantID, Provider, Label string
+	// SeenGen is the TokenGen the caller read, 0 when there was no row.
+	SeenGen int64
+
+	ExternalID, ExclusiveKey  string
+	AccessToken, RefreshToken []byte
+	KeyID                     string
+	// ExpiresIn and RefreshExpiresIn count from the store's now; 0 means unknown
+	// or never.
+	ExpiresIn, RefreshExpiresIn time.Duration
+	// RefreshIn is when the next refresh is due, from the store's now; 0 means
+	// never.
+	RefreshIn    time.Duration
+	Scopes       []string
+	ProviderData json.RawMessage
+	// Metadata is used for a new row only.
+	Metadata json.RawMessage
+	// Change, if not nil, needs a store that is an [Inbox].
+	Change *Delivery
+}
+
+// Lease asks for the right to refresh. See [Integrations.Lease].
+type Lease struct {
+	TenantID, ID string
+	// Owner is unique to the caller, at most 32 bytes.
+	Owner   string
+	SeenGen int64
+	TTL     time.Duration
+}
+
+// CommitTokens is the answer of a refresh. See [Integrations.CommitTokens].
+type CommitTokens struct {
+	TenantID, ID              string
+	SeenGen                   int64
+	AccessToken, RefreshToken []byte
+	KeyID                     string
+	// ExpiresIn, RefreshExpiresIn and RefreshIn count from the store's now; 0
+	// means unknown or never.
+	ExpiresIn, RefreshExpiresIn, RefreshIn time.Duration
+	// KeepRefreshExpiry leaves RefreshExpiresAt as it is and ignores
+	// RefreshExpiresIn.
+	KeepRefreshExpiry bool
+	// Scopes replaces the granted scopes unless it is nil.
+	Scopes []string
+	Change *Delivery
+}
+
+// FailRefresh records a failed refresh. See [Integrations.FailRefresh].
+type FailRefresh struct {
+	TenantID, ID, Owner string
+	SeenGen             int64
+	// Code says what went wrong, at most 64 bytes, never text of the provider.
+	Code string
+	// RetryIn puts off the next attempt.
+	RetryIn time.Duration
+	// HoldLease keeps the lease for so long instead of giving it back: used when
+	// nobody knows whether the provider saw the request.
+	HoldLease time.Duration
+	Change    *Delivery
+}
+
+// SetStatus is a conditional change of status. See [Integrations.SetStatus].
+type SetStatus struct {
+	TenantID, ID string
+	// From lists the statuses the row may have; empty means any but To.
+	From []Status
+	// SeenGen, when not 0, must be the row's TokenGen.
+	SeenGen int64
+	// ConnectedBefore, when not zero, must be later than the row's ConnectedAt:
+	// an event about an earlier installation changes nothing.
+	ConnectedBefore time.Time
+
+	To     Status
+	Reason string
+	// Wipe removes the tokens and gives up the exclusive key.
+	Wipe   bool
+	Change *Delivery
+}
+
+// Update changes what is not token material. See [Integrations.Update]. Nil
+// fields stay as they are.
+type Update struct {
+	TenantID, ID string
+	Version      int64
+	Metadata     *json.RawMessage
+	ProviderData *json.RawMessage
+	Scopes       *[]string
+}
+
+// ClaimDue asks for rows to refresh ahead. See [Integrations.ClaimDue].
+type ClaimDue struct {
+	Owner string
+	Limit int
+	TTL   time.Duration
+	// Providers limits the claim to these keys; empty means none is claimed.
+	Providers []string
+}
+
+// Flow is one OAuth flow on its way through the browser. Neither the state nor
+// the cookie is stored, only their SHA-256 in hex.
+type Flow struct {
+	StateHash, BrowserHash                 string
+	TenantID, ActorID, SessionHash         string
+	Provider, Label, RedirectURI, ReturnTo string
+	// Verifier is the PKCE verifier, sealed; nil without PKCE.
+	Verifier []byte
+	// Scopes are those asked for.
+	Scopes []string
+	// ExpectExternalID, when not "", is the account a reconnect must land on.
+	ExpectExternalID string
+	// TTL is how long the flow may take. It is used by PutFlow only.
+	TTL time.Duration
+	// CreatedAt is set by the store.
+	CreatedAt time.Time
+}

@@ -1,0 +1,279 @@
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+// delivery is a row of the inbox with its lease.
+type delivery struct {
+	store.Delivery
+	owner      string
+	leaseUntil time.Time
+	sequence   int64
+}
+
+// InsertDeliveries implements store.Inbox.
+func (s *Store) InsertDeliveries(ctx context.Context, ds []store.Delivery) ([]bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	t := now()
+	out := make([]bool, len(ds))
+	for i := range ds {
+		out[i] = s.insert(&ds[i], t)
+	}
+	return out, nil
+}
+
+func (s *Store) insertChange(d *store.Delivery, t time.Time) {
+	if d != nil {
+		s.insert(d, t)
+	}
+}
+
+func (s *Store) insert(d *store.Delivery, t time.Time) bool {
+	for _, other := range s.deliveries {
+		if other.Provider != d.Provider || other.IntegrationID != d.IntegrationID ||
+			other.DeliveryID != d.DeliveryID && (d.BodyHash == "" || other.BodyHash != d.BodyHash) {
+			continue
+		}
+		if other.State == store.Dead {
+			other.revive(t)
+		}
+		return false
+	}
+	s.sequence++
+	row := &delivery{Delivery: *d, sequence: s.sequence}
+	row.Body, row.Headers = clone(d.Body), clone(d.Headers)
+	row.State, row.Claims, row.Starts, row.LastError = store.Pending, 0, 0, ""
+	row.OccurredAt = millis(d.OccurredAt)
+	row.ReceivedAt, row.RunAt, row.UpdatedAt = t, t, t
+	s.deliveries[d.ID] = row
+	return true
+}
+
+func (d *delivery) revive(t time.Time) {
+	d.State, d.Claims, d.Starts, d.LastError = store.Pending, 0, 0, ""
+	d.RunAt, d.UpdatedAt, d.owner, d.leaseUntil = t, t, "", time.Time{}
+}
+
+// ClaimDeliveries implements store.Inbox.
+func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) ([]store.Delivery, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	t := now()
+	var due []*delivery
+	for _, d := range s.deliveries {
+		if d.State == store.Pending && !d.RunAt.After(t) && d.leaseUntil.Before(t) && matches(c.Match, d) {
+			due = append(due, d)
+		}
+	}
+	slices.SortFunc(due, func(a, b *delivery) int { return cmp.Or(a.RunAt.Compare(b.RunAt), cmp.Compare(a.sequence, b.sequence)) })
+	due = due[:min(len(due), max(c.Limit, 0))]
+	out := make([]store.Delivery, len(due))
+	for i, d := range due {
+		d.owner, d.leaseUntil = c.Owner, t.Add(c.TTL)
+		d.Claims++
+		d.UpdatedAt = t
+		out[i] = d.copyOut()
+	}
+	return out, nil
+}
+
+func matches(ms []store.Match, d *delivery) bool {
+	return slices.ContainsFunc(ms, func(m store.Match) bool {
+		return m.Provider == d.Provider && (m.EventType == "" || m.EventType == d.EventType)
+	})
+}
+
+// held returns the row if owner holds its lease.
+func (s *Store) held(id, owner string) *delivery {
+	d := s.deliveries[id]
+	if d == nil || owner == "" || d.owner != owner || d.State != store.Pending {
+		return nil
+	}
+	return d
+}
+
+// StartDelivery implements store.Inbox.
+func (s *Store) StartDelivery(ctx context.Context, id, owner string) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	d := s.held(id, owner)
+	if d == nil {
+		return false, nil
+	}
+	d.Starts++
+	return true, nil
+}
+
+// RenewDeliveries implements store.Inbox.
+func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, id := range ids {
+		if d := s.held(id, owner); d != nil {
+			d.leaseUntil = now().Add(ttl)
+		}
+	}
+	return nil
+}
+
+// FinishDelivery implements store.Inbox.
+func (s *Store) FinishDelivery(ctx context.Context, f store.FinishDelivery) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	d := s.held(f.ID, f.Owner)
+	if d == nil {
+		return false, nil
+	}
+	t := now()
+	d.State, d.LastError = f.State, f.Error
+	d.owner, d.leaseUntil, d.UpdatedAt = "", time.Time{}, t
+	if f.State == store.Pending {
+		d.RunAt = t.Add(f.RetryIn)
+	}
+	return true, nil
+}
+
+// GetDelivery implements store.Inbox.
+func (s *Store) GetDelivery(ctx context.Context, tenant, id string) (store.Delivery, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return store.Delivery{}, err
+	}
+	defer unlock()
+	d := s.deliveries[id]
+	if d == nil || d.TenantID != tenant {
+		return store.Delivery{}, fmt.Errorf("integrations/store/memstore: delivery: %w", store.ErrNotFound)
+	}
+	return d.copyOut(), nil
+}
+
+// ListDeliveries implements store.Inbox.
+func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]store.Delivery, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	found := s.query(q)
+	out := make([]store.Delivery, len(found))
+	for i, d := range found {
+		out[i] = d.copyOut()
+		out[i].Body = nil
+	}
+	return out, nil
+}
+
+// ReplayDeliveries implements store.Inbox.
+func (s *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (int, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	t, n := now(), 0
+	for _, d := range s.query(q) {
+		if d.State != store.Pending {
+			d.revive(t)
+			n++
+		}
+	}
+	return n, nil
+}
+
+// query returns the rows that match, newest first.
+func (s *Store) query(q store.DeliveryQuery) []*delivery {
+	if q.TenantID == "" && !q.AllTenants {
+		return nil
+	}
+	var found []*delivery
+	for _, d := range s.deliveries {
+		if (q.AllTenants || d.TenantID == q.TenantID) &&
+			(q.ID == "" || d.ID == q.ID) &&
+			(q.IntegrationID == "" || d.IntegrationID == q.IntegrationID) &&
+			(q.Provider == "" || d.Provider == q.Provider) &&
+			(q.EventType == "" || d.EventType == q.EventType) &&
+			(len(q.States) == 0 || slices.Contains(q.States, d.State)) &&
+			(q.ReceivedAfter.IsZero() || d.ReceivedAt.After(q.ReceivedAfter)) &&
+			(q.ReceivedBefore.IsZero() || d.ReceivedAt.Before(q.ReceivedBefore)) {
+			found = append(found, d)
+		}
+	}
+	slices.SortFunc(found, func(a, b *delivery) int { return cmp.Compare(b.sequence, a.sequence) })
+	return found[:min(len(found), limitOf(q.Limit))]
+}
+
+func limitOf(n int) int {
+	if n <= 0 {
+		return 100
+	}
+	return min(n, 1000)
+}
+
+// DeleteDeliveries implements store.Inbox.
+func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState, age time.Duration, limit int) (int, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	before, n := now().Add(-age), 0
+	for id, d := range s.deliveries {
+		if n < limit && d.State == state && d.UpdatedAt.Before(before) {
+			delete(s.deliveries, id)
+			n++
+		}
+	}
+	return n, nil
+}
+
+// CountDeliveries implements store.Inbox.
+func (s *Store) CountDeliveries(ctx context.Context) (store.DeliveryCounts, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return store.DeliveryCounts{}, err
+	}
+	defer unlock()
+	var n store.DeliveryCounts
+	t := now()
+	for _, d := range s.deliveries {
+		switch d.State {
+		case store.Done:
+			n.Done++
+		case store.Dead:
+			n.Dead++
+		case store.Pending:
+			n.Pending++
+			n.OldestDue = max(n.OldestDue, t.Sub(d.RunAt))
+		}
+	}
+	return n, nil
+}
+
+func (d *delivery) copyOut() store.Delivery {
+	out := d.Delivery
+	out.Body, out.Headers = clone(d.Body), clone(d.Headers)
+	return out
+}

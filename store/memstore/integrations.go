@@ -1,0 +1,414 @@
+package memstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+// Connect implements store.Integrations.
+func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return store.Integration{}, err
+	}
+	defer unlock()
+	t := now()
+	row := s.findLabel(c.TenantID, c.Provider, c.Label)
+	if c.SeenGen > 0 {
+		row = s.get(c.TenantID, c.ID)
+	}
+	switch {
+	case c.SeenGen == 0 && (row != nil || s.integrations[c.ID] != nil),
+		c.SeenGen > 0 && (row == nil || row.TokenGen != c.SeenGen):
+		return store.Integration{}, fmt.Errorf("integrations/store/memstore: connect: %w", store.ErrConflict)
+	}
+	if c.ExclusiveKey != "" {
+		for _, other := range s.integrations {
+			if other.ExclusiveKey == c.ExclusiveKey && other.ID != c.ID {
+				return store.Integration{}, fmt.Errorf("integrations/store/memstore: connect: %w", store.ErrTaken)
+			}
+		}
+	}
+	if row == nil {
+		row = &store.Integration{
+			ID: c.ID, TenantID: c.TenantID, Provider: c.Provider, Label: c.Label, Metadata: clone(c.Metadata), CreatedAt: t,
+		}
+		s.integrations[c.ID] = row
+	}
+	row.Status, row.StatusReason = store.Active, ""
+	row.ExternalID, row.ExclusiveKey = c.ExternalID, c.ExclusiveKey
+	row.AccessToken, row.RefreshToken, row.KeyID = clone(c.AccessToken), clone(c.RefreshToken), c.KeyID
+	row.TokenExpiresAt, row.RefreshExpiresAt = after(t, c.ExpiresIn), after(t, c.RefreshExpiresIn)
+	row.NextRefreshAt, row.LastRefreshAt = after(t, c.RefreshIn), time.Time{}
+	row.Scopes, row.ProviderData = clone(c.Scopes), clone(c.ProviderData)
+	row.TokenGen++
+	row.Version++
+	row.RefreshFails, row.RefreshError = 0, ""
+	row.ConnectedAt, row.UpdatedAt = t, t
+	s.release(row)
+	s.insertChange(c.Change, t)
+	return copyOut(row, t), nil
+}
+
+// Get implements store.Integrations.
+func (s *Store) Get(ctx context.Context, tenant, id string) (store.Integration, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return store.Integration{}, err
+	}
+	defer unlock()
+	row := s.get(tenant, id)
+	if row == nil {
+		return store.Integration{}, fmt.Errorf("integrations/store/memstore: integration: %w", store.ErrNotFound)
+	}
+	return copyOut(row, now()), nil
+}
+
+// GetMany implements store.Integrations.
+func (s *Store) GetMany(ctx context.Context, refs []store.Ref) ([]store.Integration, error) {
+	wanted := make(map[store.Ref]bool, len(refs))
+	for _, r := range refs {
+		wanted[r] = true
+	}
+	return s.list(ctx, func(in *store.Integration) bool { return wanted[store.Ref{TenantID: in.TenantID, ID: in.ID}] }, byID)
+}
+
+// Find implements store.Integrations.
+func (s *Store) Find(ctx context.Context, tenant, provider, label string) (store.Integration, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return store.Integration{}, err
+	}
+	defer unlock()
+	row := s.findLabel(tenant, provider, label)
+	if row == nil {
+		return store.Integration{}, fmt.Errorf("integrations/store/memstore: integration: %w", store.ErrNotFound)
+	}
+	return copyOut(row, now()), nil
+}
+
+// List implements store.Integrations.
+func (s *Store) List(ctx context.Context, tenant string) ([]store.Integration, error) {
+	return s.list(ctx, func(in *store.Integration) bool { return in.TenantID == tenant }, func(a, b *store.Integration) int {
+		return cmp.Or(cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Label, b.Label))
+	})
+}
+
+// FindByExternal implements store.Integrations.
+func (s *Store) FindByExternal(ctx context.Context, provider, externalID string) ([]store.Integration, error) {
+	if externalID == "" {
+		return nil, ctx.Err()
+	}
+	return s.list(ctx, func(in *store.Integration) bool {
+		return in.Provider == provider && in.ExternalID == externalID
+	}, func(a, b *store.Integration) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// Lease implements store.Integrations.
+func (s *Store) Lease(ctx context.Context, l store.Lease) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	t := now()
+	row := s.get(l.TenantID, l.ID)
+	if row == nil || row.Status != store.Active || row.TokenGen != l.SeenGen || !row.LeaseUntil.Before(t) {
+		return false, nil
+	}
+	s.lease(row, l.Owner, t.Add(l.TTL))
+	return true, nil
+}
+
+// CommitTokens implements store.Integrations.
+func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	t := now()
+	row := s.get(c.TenantID, c.ID)
+	if row == nil || row.Status != store.Active || row.TokenGen != c.SeenGen {
+		return false, nil
+	}
+	row.AccessToken, row.RefreshToken, row.KeyID = clone(c.AccessToken), clone(c.RefreshToken), c.KeyID
+	row.TokenExpiresAt, row.NextRefreshAt = after(t, c.ExpiresIn), after(t, c.RefreshIn)
+	if !c.KeepRefreshExpiry {
+		row.RefreshExpiresAt = after(t, c.RefreshExpiresIn)
+	}
+	if c.Scopes != nil {
+		row.Scopes = clone(c.Scopes)
+	}
+	row.TokenGen++
+	row.Version++
+	row.RefreshFails, row.RefreshError = 0, ""
+	row.LastRefreshAt, row.UpdatedAt = t, t
+	s.release(row)
+	s.insertChange(c.Change, t)
+	return true, nil
+}
+
+// FailRefresh implements store.Integrations.
+func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	t := now()
+	row := s.get(f.TenantID, f.ID)
+	if row == nil || s.leases[row.ID] != f.Owner || f.Owner == "" || row.TokenGen != f.SeenGen {
+		return false, nil
+	}
+	row.RefreshFails++
+	row.RefreshError = f.Code
+	row.NextRefreshAt = t.Add(f.RetryIn)
+	s.release(row)
+	if f.HoldLease > 0 {
+		row.LeaseUntil = t.Add(f.HoldLease)
+	}
+	s.insertChange(f.Change, t)
+	return true, nil
+}
+
+// SetStatus implements store.Integrations.
+func (s *Store) SetStatus(ctx context.Context, c store.SetStatus) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	t := now()
+	row := s.get(c.TenantID, c.ID)
+	switch {
+	case row == nil,
+		len(c.From) == 0 && row.Status == c.To,
+		len(c.From) > 0 && !slices.Contains(c.From, row.Status),
+		c.SeenGen != 0 && row.TokenGen != c.SeenGen,
+		!c.ConnectedBefore.IsZero() && !row.ConnectedAt.Before(c.ConnectedBefore):
+		return false, nil
+	}
+	row.Status, row.StatusReason = c.To, c.Reason
+	row.Version++
+	row.UpdatedAt = t
+	if c.Wipe {
+		row.AccessToken, row.RefreshToken, row.KeyID, row.ExclusiveKey = nil, nil, "", ""
+		row.TokenExpiresAt, row.RefreshExpiresAt, row.NextRefreshAt = time.Time{}, time.Time{}, time.Time{}
+		row.TokenGen++
+	}
+	s.release(row)
+	s.insertChange(c.Change, t)
+	return true, nil
+}
+
+// Update implements store.Integrations.
+func (s *Store) Update(ctx context.Context, u store.Update) (int64, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	row := s.get(u.TenantID, u.ID)
+	if row == nil {
+		return 0, fmt.Errorf("integrations/store/memstore: update: %w", store.ErrNotFound)
+	}
+	if row.Version != u.Version {
+		return 0, fmt.Errorf("integrations/store/memstore: update: %w", store.ErrConflict)
+	}
+	if u.Metadata != nil {
+		row.Metadata = clone(*u.Metadata)
+	}
+	if u.ProviderData != nil {
+		row.ProviderData = clone(*u.ProviderData)
+	}
+	if u.Scopes != nil {
+		row.Scopes = clone(*u.Scopes)
+	}
+	row.Version++
+	row.UpdatedAt = now()
+	return row.Version, nil
+}
+
+// Delete implements store.Integrations.
+func (s *Store) Delete(ctx context.Context, tenant, id string) error {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if s.get(tenant, id) != nil {
+		delete(s.integrations, id)
+		delete(s.leases, id)
+	}
+	return nil
+}
+
+// ClaimDue implements store.Integrations.
+func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integration, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	t := now()
+	var due []*store.Integration
+	for _, row := range s.integrations {
+		if row.Status == store.Active && slices.Contains(c.Providers, row.Provider) && row.LeaseUntil.Before(t) &&
+			!row.NextRefreshAt.IsZero() && !row.NextRefreshAt.After(t) {
+			due = append(due, row)
+		}
+	}
+	slices.SortFunc(due, func(a, b *store.Integration) int {
+		return cmp.Or(a.NextRefreshAt.Compare(b.NextRefreshAt), cmp.Compare(a.ID, b.ID))
+	})
+	due = due[:min(len(due), max(c.Limit, 0))]
+	out := make([]store.Integration, len(due))
+	for i, row := range due {
+		s.lease(row, c.Owner, t.Add(c.TTL))
+		out[i] = copyOut(row, t)
+	}
+	return out, nil
+}
+
+// CountByKey implements store.Admin.
+func (s *Store) CountByKey(ctx context.Context) (map[string]int64, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	n := map[string]int64{}
+	for _, row := range s.integrations {
+		if row.KeyID != "" {
+			n[row.KeyID]++
+		}
+	}
+	for _, e := range s.endpoints {
+		if e.KeyID != "" {
+			n[e.KeyID]++
+		}
+	}
+	for _, d := range s.deliveries {
+		if d.KeyID != "" && d.State != store.Done {
+			n[d.KeyID]++
+		}
+	}
+	return n, nil
+}
+
+// CountByStatus implements store.Admin.
+func (s *Store) CountByStatus(ctx context.Context) (map[store.Status]int64, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	n := map[store.Status]int64{}
+	for _, row := range s.integrations {
+		n[row.Status]++
+	}
+	return n, nil
+}
+
+// ListAll implements store.Admin.
+func (s *Store) ListAll(ctx context.Context, afterID string, limit int) ([]store.Integration, error) {
+	rows, err := s.list(ctx, func(in *store.Integration) bool { return in.ID > afterID }, byID)
+	return rows[:min(len(rows), max(limit, 0))], err
+}
+
+// ListNotUnderKey implements store.Admin.
+func (s *Store) ListNotUnderKey(ctx context.Context, keyID, afterID string, limit int) ([]store.Integration, error) {
+	rows, err := s.list(ctx, func(in *store.Integration) bool {
+		return in.ID > afterID && in.KeyID != "" && in.KeyID != keyID
+	}, byID)
+	return rows[:min(len(rows), max(limit, 0))], err
+}
+
+// Reseal implements store.Admin.
+func (s *Store) Reseal(ctx context.Context, rs []store.Reseal) (int, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	n := 0
+	for _, r := range rs {
+		row := s.get(r.TenantID, r.ID)
+		if row == nil || row.TokenGen != r.SeenGen || !bytes.Equal(row.AccessToken, r.OldAccessToken) || !bytes.Equal(row.RefreshToken, r.OldRefreshToken) {
+			continue
+		}
+		row.AccessToken, row.RefreshToken, row.KeyID = clone(r.AccessToken), clone(r.RefreshToken), r.KeyID
+		row.UpdatedAt = now()
+		n++
+	}
+	return n, nil
+}
+
+func (s *Store) list(ctx context.Context, keep func(*store.Integration) bool, order func(a, b *store.Integration) int) ([]store.Integration, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var rows []*store.Integration
+	for _, row := range s.integrations {
+		if keep(row) {
+			rows = append(rows, row)
+		}
+	}
+	slices.SortFunc(rows, order)
+	t := now()
+	out := make([]store.Integration, len(rows))
+	for i, row := range rows {
+		out[i] = copyOut(row, t)
+	}
+	return out, nil
+}
+
+func byID(a, b *store.Integration) int { return cmp.Compare(a.ID, b.ID) }
+
+func (s *Store) get(tenant, id string) *store.Integration {
+	if row := s.integrations[id]; row != nil && row.TenantID == tenant {
+		return row
+	}
+	return nil
+}
+
+func (s *Store) findLabel(tenant, provider, label string) *store.Integration {
+	for _, row := range s.integrations {
+		if row.TenantID == tenant && row.Provider == provider && row.Label == label {
+			return row
+		}
+	}
+	return nil
+}
+
+func (s *Store) lease(row *store.Integration, owner string, until time.Time) {
+	s.leases[row.ID] = owner
+	row.LeaseUntil = until.Truncate(time.Millisecond)
+	row.LeaseEpoch++
+}
+
+func (s *Store) release(row *store.Integration) {
+	delete(s.leases, row.ID)
+	row.LeaseUntil = time.Time{}
+}
+
+// copyOut is a copy that shares nothing with the row.
+func copyOut(row *store.Integration, readAt time.Time) store.Integration {
+	out := *row
+	out.AccessToken, out.RefreshToken = clone(row.AccessToken), clone(row.RefreshToken)
+	out.Scopes = clone(row.Scopes)
+	out.Metadata, out.ProviderData = clone(row.Metadata), clone(row.ProviderData)
+	out.ReadAt = readAt
+	return out
+}

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Checkpoints is an optional ability of a [Store]: named cursors and named
+// leases of an integration, for code that syncs. Names are at most 191 bytes.
+type Checkpoints interface {
+	// Checkpoint returns a named value and its version. A name that was never
+	// saved has a nil value and version 0; that is not an error.
+	Checkpoint(ctx context.Context, ref Ref, name string) ([]byte, int64, error)
+
+	// SaveCheckpoint stores a value if the version still is the given one (0 for
+	// a new name) and returns the new version; otherwise the error wraps
+	// [ErrConflict].
+	SaveCheckpoint(ctx context.Context, ref Ref, name string, value []byte, version int64) (int64, error)
+
+	// TryLease takes or extends a named lease. False means another owner holds
+	// it.
+	TryLease(ctx context.Context, ref Ref, name, owner string, ttl time.Duration) (bool, error)
+
+	// ReleaseLease gives a named lease back if owner holds it.
+	ReleaseLease(ctx context.Context, ref Ref, name, owner string) error
+
+	// DeleteCheckpoints removes all values and leases of an integration.
+	DeleteCheckpoints(ctx context.Context, ref Ref) error
+}
+
+// Endpoints is an optional ability of a [Store]: webhook endpoints with a path
+// and secret of their own, and subscriptions at the provider that have to be
+// renewed.
+type Endpoints interface {
+	// PutEndpoint inserts or replaces an endpoint by (tenant, id).
+	PutEndpoint(ctx context.Context, e Endpoint) error
+
+	// FindEndpoint returns the endpoint with a path hash, of any tenant: a
+	// request names only the path. Not found is an error wrapping [ErrNotFound].
+	FindEndpoint(ctx context.Context, provider, pathHash string) (Endpoint, error)
+
+	// ListEndpoints returns the endpoints of an integration ordered by id.
+	ListEndpoints(ctx context.Context, ref Ref) ([]Endpoint, error)
+
+	// DeleteEndpoint removes an endpoint. One that does not exist is no error.
+	DeleteEndpoint(ctx context.Context, tenant, id string) error
+
+	// PutSubscription inserts or replaces a subscription by (tenant,
+	// integration, name) and clears its lease.
+	PutSubscription(ctx context.Context, s Subscription) error
+
+	// ListSubscriptions returns the subscriptions of an integration ordered by
+	// name.
+	ListSubscriptions(ctx context.Context, ref Ref) ([]Subscription, error)
+
+	// ClaimSubscriptions leases up to limit subscriptions whose RenewAt has come
+	// and that nobody leases.
+	ClaimSubscriptions(ctx context.Context, owner string, limit int, ttl time.Duration) ([]Subscription, error)
+
+	// DeleteSubscription removes a subscription. One that does not exist is no
+	// error.
+	DeleteSubscription(ctx context.Context, ref Ref, name string) error
+}
+
+// Endpoint is a webhook path that belongs to one integration.
+type Endpoint struct {
+	// ID is at most 36 bytes.
+	ID                                string
+	TenantID, IntegrationID, Provider string
+	// PathHash is the SHA-256 in hex of the path segment; the segment itself is
+	// a secret and is not stored.
+	PathHash string
+	// Secret and PreviousSecret are sealed; the previous one is accepted until
+	// PreviousUntil.
+	Secret, PreviousSecret []byte
+	KeyID                  string
+	PreviousUntil          time.Time
+	CreatedAt              time.Time
+}
+
+// Subscription is an event subscription at the provider.
+type Subscription struct {
+	TenantID, IntegrationID, Provider string
+	// Name is the library's name of what is subscribed to, at most 191 bytes.
+	Name string
+	// RemoteID is the provider's id of it.
+	RemoteID string
+	// Data is JSON of the adapter.
+	Data []byte
+	// ExpiresAt is when the provider ends it, RenewAt when it has to be renewed;
+	// zero means never.
+	ExpiresAt, RenewAt   time.Time
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Admin is an optional ability of a [Store]: work that crosses tenants, for key
+// rotation, health checks and operators' tools.
+type Admin interface {
+	// CountByKey reports how many rows with sealed columns name each key, over
+	// integrations, endpoints and unfinished or dead deliveries.
+	CountByKey(ctx context.Context) (map[string]int64, error)
+
+	// CountByStatus reports how many integrations have each status.
+	CountByStatus(ctx context.Context) (map[Status]int64, error)
+
+	// ListAll returns up to limit integrations with an id above afterID, ordered
+	// by id.
+	ListAll(ctx context.Context, afterID string, limit int) ([]Integration, error)
+
+	// ListNotUnderKey is ListAll for rows that hold tokens under another key.
+	ListNotUnderKey(ctx context.Context, keyID, afterID string, limit int) ([]Integration, error)
+
+	// Reseal replaces sealed tokens by the same tokens under another key, all in
+	// one transaction. A row is changed only if TokenGen and both old sealed
+	// values are still the given ones; TokenGen and Version stay. It reports how
+	// many rows it changed.
+	Reseal(ctx context.Context, rs []Reseal) (int, error)
+}
+
+// Reseal is one row of [Admin.Reseal].
+type Reseal struct {
+	TenantID, ID                    string
+	SeenGen                         int64
+	OldAccessToken, OldRefreshToken []byte
+	AccessToken, RefreshToken       []byte
+	KeyID                           string
+}

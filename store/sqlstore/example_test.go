@@ -1,0 +1,38 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/saas-integrations/integrations/store/sqlstore"
+)
+
+// Bring the schema up to date when the program starts, then make the store. The
+// driver is the host's: a blank import of modernc.org/sqlite, for one.
+func ExampleNew() {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", "file:app.sqlite?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_txlock=immediate")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := sqlstore.Migrate(ctx, db, sqlstore.SQLite, nil); err != nil {
+		fmt.Println(err)
+		return
+	}
+	st := sqlstore.New(db, sqlstore.SQLite, nil)
+	fmt.Println(st.Check(ctx))
+}
+
+// Migrate may be called by every replica at once; a table prefix keeps the
+// library's tables apart from the host's.
+func ExampleMigrate() {
+	db, err := sql.Open("sqlite", "file:app.sqlite?_txlock=immediate")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	opts := sqlstore.MigrateOptions{TablePrefix: "integrations_"}
+	fmt.Println(sqlstore.Migrate(context.Background(), db, sqlstore.SQLite, &opts))
+}

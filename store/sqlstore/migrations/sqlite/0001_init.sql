@@ -1,0 +1,129 @@
+-- Times are milliseconds since 1970 in UTC. {p} is the table prefix.
+
+CREATE TABLE {p}integrations (
+  id                 TEXT    NOT NULL PRIMARY KEY,
+  tenant_id          TEXT    NOT NULL,
+  provider           TEXT    NOT NULL,
+  label              TEXT    NOT NULL DEFAULT '',
+  external_id        TEXT,
+  exclusive_key      TEXT    UNIQUE,
+  status             TEXT    NOT NULL,
+  status_reason      TEXT    NOT NULL DEFAULT '',
+  access_token       BLOB,
+  refresh_token      BLOB,
+  key_id             TEXT,
+  scopes             TEXT,
+  metadata           TEXT,
+  provider_data      TEXT,
+  token_expires_at   INTEGER,
+  refresh_expires_at INTEGER,
+  token_gen          INTEGER NOT NULL DEFAULT 0,
+  version            INTEGER NOT NULL DEFAULT 0,
+  lease_owner        TEXT,
+  lease_until        INTEGER NOT NULL DEFAULT 0,
+  lease_epoch        INTEGER NOT NULL DEFAULT 0,
+  refresh_fails      INTEGER NOT NULL DEFAULT 0,
+  refresh_error      TEXT    NOT NULL DEFAULT '',
+  next_refresh_at    INTEGER NOT NULL DEFAULT 0,
+  last_refresh_at    INTEGER,
+  connected_at       INTEGER NOT NULL,
+  created_at         INTEGER NOT NULL,
+  updated_at         INTEGER NOT NULL,
+  UNIQUE (tenant_id, provider, label)
+);
+CREATE INDEX {p}integrations_due ON {p}integrations (next_refresh_at) WHERE status = 'active' AND next_refresh_at > 0;
+CREATE INDEX {p}integrations_ext ON {p}integrations (provider, external_id);
+CREATE INDEX {p}integrations_key ON {p}integrations (key_id);
+
+CREATE TABLE {p}oauth_flows (
+  state_hash         TEXT    NOT NULL PRIMARY KEY,
+  browser_hash       TEXT    NOT NULL,
+  tenant_id          TEXT    NOT NULL,
+  actor_id           TEXT    NOT NULL,
+  session_hash       TEXT    NOT NULL DEFAULT '',
+  provider           TEXT    NOT NULL,
+  label              TEXT    NOT NULL DEFAULT '',
+  redirect_uri       TEXT    NOT NULL,
+  return_to          TEXT    NOT NULL DEFAULT '',
+  verifier           BLOB,
+  scopes             TEXT,
+  expect_external_id TEXT    NOT NULL DEFAULT '',
+  created_at         INTEGER NOT NULL,
+  expires_at         INTEGER NOT NULL,
+  consumed_at        INTEGER
+);
+CREATE INDEX {p}oauth_flows_tenant ON {p}oauth_flows (tenant_id, created_at);
+CREATE INDEX {p}oauth_flows_end ON {p}oauth_flows (expires_at);
+
+CREATE TABLE {p}webhook_inbox (
+  id             TEXT    NOT NULL PRIMARY KEY,
+  provider       TEXT    NOT NULL,
+  delivery_id    TEXT    NOT NULL,
+  body_hash      TEXT,
+  tenant_id      TEXT    NOT NULL DEFAULT '',
+  integration_id TEXT    NOT NULL DEFAULT '',
+  external_id    TEXT    NOT NULL DEFAULT '',
+  event_type     TEXT    NOT NULL,
+  order_key      TEXT    NOT NULL DEFAULT '',
+  body           BLOB,
+  key_id         TEXT,
+  headers        BLOB,
+  status         INTEGER NOT NULL,
+  claims         INTEGER NOT NULL DEFAULT 0,
+  starts         INTEGER NOT NULL DEFAULT 0,
+  run_at         INTEGER NOT NULL,
+  lease_owner    TEXT,
+  lease_until    INTEGER NOT NULL DEFAULT 0,
+  last_error     TEXT    NOT NULL DEFAULT '',
+  occurred_at    INTEGER,
+  received_at    INTEGER NOT NULL,
+  updated_at     INTEGER NOT NULL,
+  UNIQUE (provider, delivery_id, integration_id),
+  UNIQUE (provider, body_hash, integration_id)
+);
+CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0;
+CREATE INDEX {p}webhook_inbox_tenant ON {p}webhook_inbox (tenant_id, received_at);
+CREATE INDEX {p}webhook_inbox_end ON {p}webhook_inbox (status, updated_at);
+
+CREATE TABLE {p}checkpoints (
+  tenant_id      TEXT    NOT NULL,
+  integration_id TEXT    NOT NULL,
+  name           TEXT    NOT NULL,
+  value          BLOB,
+  version        INTEGER NOT NULL DEFAULT 0,
+  lease_owner    TEXT,
+  lease_until    INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (tenant_id, integration_id, name)
+);
+
+CREATE TABLE {p}webhook_endpoints (
+  id              TEXT    NOT NULL PRIMARY KEY,
+  tenant_id       TEXT    NOT NULL,
+  integration_id  TEXT    NOT NULL,
+  provider        TEXT    NOT NULL,
+  path_hash       TEXT    NOT NULL,
+  secret          BLOB,
+  previous_secret BLOB,
+  key_id          TEXT,
+  previous_until  INTEGER,
+  created_at      INTEGER NOT NULL,
+  UNIQUE (provider, path_hash)
+);
+CREATE INDEX {p}webhook_endpoints_of ON {p}webhook_endpoints (tenant_id, integration_id);
+
+CREATE TABLE {p}subscriptions (
+  tenant_id      TEXT    NOT NULL,
+  integration_id TEXT    NOT NULL,
+  provider       TEXT    NOT NULL,
+  name           TEXT    NOT NULL,
+  remote_id      TEXT    NOT NULL DEFAULT '',
+  data           BLOB,
+  expires_at     INTEGER,
+  renew_at       INTEGER,
+  lease_owner    TEXT,
+  lease_until    INTEGER NOT NULL DEFAULT 0,
+  created_at     INTEGER NOT NULL,
+  updated_at     INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, integration_id, name)
+);
+CREATE INDEX {p}subscriptions_due ON {p}subscriptions (renew_at);

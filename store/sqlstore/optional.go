@@ -1,0 +1,178 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+// Checkpoint implements store.Checkpoints.
+func (s *Store) Checkpoint(ctx context.Context, ref store.Ref, name string) ([]byte, int64, error) {
+	var value []byte
+	var version int64
+	err := s.db.QueryRowContext(ctx, s.text("SELECT value, version FROM {p}checkpoints WHERE tenant_id = ? AND integration_id = ? AND name = ?"),
+		ref.TenantID, ref.ID, name).Scan(&value, &version)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, 0, fmt.Errorf("integrations/store/sqlstore: checkpoint: %w", ended(ctx, err))
+	}
+	return value, version, nil
+}
+
+// addCheckpoint makes the row of a name unless it is there.
+const addCheckpoint = "INSERT INTO {p}checkpoints (tenant_id, integration_id, name) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
+// SaveCheckpoint implements store.Checkpoints.
+func (s *Store) SaveCheckpoint(ctx context.Context, ref store.Ref, name string, value []byte, version int64) (int64, error) {
+	err := s.write(ctx, "save checkpoint", func(tx *sql.Tx) error {
+		if _, err := s.exec(ctx, tx, addCheckpoint, ref.TenantID, ref.ID, name); err != nil {
+			return err
+		}
+		n, err := s.exec(ctx, tx, `UPDATE {p}checkpoints SET value = ?, version = version+1
+ WHERE tenant_id = ? AND integration_id = ? AND name = ? AND version = ?`, bytesOrNull(value), ref.TenantID, ref.ID, name, version)
+		if err == nil && n == 0 {
+			err = store.ErrConflict
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return version + 1, nil
+}
+
+// TryLease implements store.Checkpoints.
+func (s *Store) TryLease(ctx context.Context, ref store.Ref, name, owner string, ttl time.Duration) (bool, error) {
+	won := false
+	err := s.write(ctx, "try lease", func(tx *sql.Tx) error {
+		if _, err := s.exec(ctx, tx, addCheckpoint, ref.TenantID, ref.ID, name); err != nil {
+			return err
+		}
+		n, err := s.exec(ctx, tx, `UPDATE {p}checkpoints SET lease_owner = ?, lease_until = {now}+?
+ WHERE tenant_id = ? AND integration_id = ? AND name = ? AND (lease_owner = ? OR lease_until < {now})`,
+			owner, millis(ttl), ref.TenantID, ref.ID, name, owner)
+		won = n > 0
+		return err
+	})
+	return won && err == nil, err
+}
+
+// ReleaseLease implements store.Checkpoints.
+func (s *Store) ReleaseLease(ctx context.Context, ref store.Ref, name, owner string) error {
+	_, err := s.one(ctx, "release lease", `UPDATE {p}checkpoints SET lease_owner = NULL, lease_until = 0
+ WHERE tenant_id = ? AND integration_id = ? AND name = ? AND lease_owner = ?`, ref.TenantID, ref.ID, name, owner)
+	return err
+}
+
+// DeleteCheckpoints implements store.Checkpoints.
+func (s *Store) DeleteCheckpoints(ctx context.Context, ref store.Ref) error {
+	_, err := s.one(ctx, "delete checkpoints", "DELETE FROM {p}checkpoints WHERE tenant_id = ? AND integration_id = ?", ref.TenantID, ref.ID)
+	return err
+}
+
+const endpointColumns = "id, tenant_id, integration_id, provider, path_hash, secret, previous_secret, key_id, previous_until, created_at"
+
+func scanEndpoint(row scanner) (store.Endpoint, error) {
+	var e store.Endpoint
+	var key sql.NullString
+	var until, created sql.NullInt64
+	err := row.Scan(&e.ID, &e.TenantID, &e.IntegrationID, &e.Provider, &e.PathHash, &e.Secret, &e.PreviousSecret, &key, &until, &created)
+	e.KeyID, e.PreviousUntil, e.CreatedAt = key.String, at(until), at(created)
+	return e, err
+}
+
+// PutEndpoint implements store.Endpoints.
+func (s *Store) PutEndpoint(ctx context.Context, e store.Endpoint) error {
+	put, err := s.one(ctx, "put endpoint", `INSERT INTO {p}webhook_endpoints (id, tenant_id, integration_id, provider, path_hash, secret,
+ previous_secret, key_id, previous_until, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {now})
+ ON CONFLICT (id) DO UPDATE SET integration_id = excluded.integration_id, provider = excluded.provider, path_hash = excluded.path_hash,
+ secret = excluded.secret, previous_secret = excluded.previous_secret, key_id = excluded.key_id, previous_until = excluded.previous_until
+ WHERE {p}webhook_endpoints.tenant_id = excluded.tenant_id`,
+		e.ID, e.TenantID, e.IntegrationID, e.Provider, e.PathHash, bytesOrNull(e.Secret), bytesOrNull(e.PreviousSecret), orNull(e.KeyID), moment(e.PreviousUntil))
+	if err == nil && !put {
+		err = fmt.Errorf("integrations/store/sqlstore: put endpoint: %w", store.ErrConflict)
+	}
+	return err
+}
+
+// FindEndpoint implements store.Endpoints.
+func (s *Store) FindEndpoint(ctx context.Context, provider, pathHash string) (store.Endpoint, error) {
+	e, err := scanEndpoint(s.db.QueryRowContext(ctx, s.text("SELECT "+endpointColumns+" FROM {p}webhook_endpoints WHERE provider = ? AND path_hash = ?"), provider, pathHash))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return store.Endpoint{}, fmt.Errorf("integrations/store/sqlstore: find endpoint: %w", ended(ctx, err))
+	}
+	return e, nil
+}
+
+// ListEndpoints implements store.Endpoints.
+func (s *Store) ListEndpoints(ctx context.Context, ref store.Ref) ([]store.Endpoint, error) {
+	var out []store.Endpoint
+	err := s.rows(ctx, s.db, "list endpoints", "SELECT "+endpointColumns+" FROM {p}webhook_endpoints WHERE tenant_id = ? AND integration_id = ? ORDER BY id",
+		[]any{ref.TenantID, ref.ID}, func(row scanner) error {
+			e, err := scanEndpoint(row)
+			out = append(out, e)
+			return err
+		})
+	return out, err
+}
+
+// DeleteEndpoint implements store.Endpoints.
+func (s *Store) DeleteEndpoint(ctx context.Context, tenant, id string) error {
+	_, err := s.one(ctx, "delete endpoint", "DELETE FROM {p}webhook_endpoints WHERE tenant_id = ? AND id = ?", tenant, id)
+	return err
+}
+
+const subscriptionColumns = "tenant_id, integration_id, provider, name, remote_id, data, expires_at, renew_at, created_at, updated_at"
+
+func scanSubscription(row scanner) (store.Subscription, error) {
+	var sub store.Subscription
+	var expires, renew, created, updated sql.NullInt64
+	err := row.Scan(&sub.TenantID, &sub.IntegrationID, &sub.Provider, &sub.Name, &sub.RemoteID, &sub.Data, &expires, &renew, &created, &updated)
+	sub.ExpiresAt, sub.RenewAt, sub.CreatedAt, sub.UpdatedAt = at(expires), at(renew), at(created), at(updated)
+	return sub, err
+}
+
+// PutSubscription implements store.Endpoints.
+func (s *Store) PutSubscription(ctx context.Context, sub store.Subscription) error {
+	_, err := s.one(ctx, "put subscription", `INSERT INTO {p}subscriptions (tenant_id, integration_id, provider, name, remote_id, data, expires_at,
+ renew_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {now}, {now})
+ ON CONFLICT (tenant_id, integration_id, name) DO UPDATE SET provider = excluded.provider, remote_id = excluded.remote_id, data = excluded.data,
+ expires_at = excluded.expires_at, renew_at = excluded.renew_at, updated_at = excluded.updated_at, lease_owner = NULL, lease_until = 0`,
+		sub.TenantID, sub.IntegrationID, sub.Provider, sub.Name, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), moment(sub.RenewAt))
+	return err
+}
+
+// ListSubscriptions implements store.Endpoints.
+func (s *Store) ListSubscriptions(ctx context.Context, ref store.Ref) ([]store.Subscription, error) {
+	return s.subscriptions(ctx, "list subscriptions", "SELECT "+subscriptionColumns+" FROM {p}subscriptions WHERE tenant_id = ? AND integration_id = ? ORDER BY name", ref.TenantID, ref.ID)
+}
+
+// ClaimSubscriptions implements store.Endpoints.
+func (s *Store) ClaimSubscriptions(ctx context.Context, owner string, limit int, ttl time.Duration) ([]store.Subscription, error) {
+	return s.subscriptions(ctx, "claim subscriptions", `UPDATE {p}subscriptions SET lease_owner = ?, lease_until = {now}+?
+ WHERE (tenant_id, integration_id, name) IN (SELECT tenant_id, integration_id, name FROM {p}subscriptions
+ WHERE renew_at IS NOT NULL AND renew_at <= {now} AND lease_until < {now} ORDER BY renew_at, name LIMIT ?)
+ RETURNING `+subscriptionColumns, owner, millis(ttl), max(limit, 0))
+}
+
+func (s *Store) subscriptions(ctx context.Context, what, query string, args ...any) ([]store.Subscription, error) {
+	var out []store.Subscription
+	err := s.rows(ctx, s.db, what, query, args, func(row scanner) error {
+		sub, err := scanSubscription(row)
+		out = append(out, sub)
+		return err
+	})
+	return out, err
+}
+
+// DeleteSubscription implements store.Endpoints.
+func (s *Store) DeleteSubscription(ctx context.Context, ref store.Ref, name string) error {
+	_, err := s.one(ctx, "delete subscription", "DELETE FROM {p}subscriptions WHERE tenant_id = ? AND integration_id = ? AND name = ?", ref.TenantID, ref.ID, name)
+	return err
+}

@@ -1,0 +1,253 @@
+// Package sqlstore keeps everything in a SQL database through database/sql. The
+// host opens the database with a driver of its choice and brings the schema up to
+// date with [Migrate]; the store opens nothing, sets nothing and closes nothing.
+//
+// No transaction or connection is held between two calls, and no error of a
+// driver is looked into: what a statement did is told by the rows it changed.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+// Options change [New]. Nil is fine.
+type Options struct {
+	// TablePrefix stands before the name of every table and index: it must match
+	// [a-z0-9_]{0,32}. Defaults to "".
+	TablePrefix string
+}
+
+// Store is a store.Store in a SQL database, with every optional ability. It is
+// safe for concurrent use by any number of processes.
+type Store struct {
+	db      *sql.DB
+	dialect Dialect
+	prefix  string
+	fault   error    // of the options
+	queries sync.Map // of a query as written to the query as sent
+}
+
+var (
+	_ store.Store       = (*Store)(nil)
+	_ store.Inbox       = (*Store)(nil)
+	_ store.Checkpoints = (*Store)(nil)
+	_ store.Endpoints   = (*Store)(nil)
+	_ store.Admin       = (*Store)(nil)
+)
+
+// New returns a store over db. It does not touch the database; faults of the
+// options and a schema that is not up to date are found by Check, which
+// integrations.New calls.
+func New(db *sql.DB, d Dialect, opts *Options) *Store {
+	s := &Store{db: db, dialect: d}
+	if opts != nil {
+		s.prefix = opts.TablePrefix
+	}
+	s.fault = checkPrefix(s.prefix)
+	switch {
+	case d.d == nil:
+		s.fault = errDialect
+	case db == nil:
+		s.fault = fmt.Errorf("integrations/store/sqlstore: db is nil")
+	}
+	return s
+}
+
+// runner is a database, or a transaction of it.
+type runner interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// text is a query as the database understands it. It is made once.
+func (s *Store) text(query string) string {
+	if q, ok := s.queries.Load(query); ok {
+		return q.(string)
+	}
+	q := s.expand(query)
+	s.queries.Store(query, q)
+	return q
+}
+
+func (s *Store) expand(query string) string {
+	q := strings.NewReplacer("{p}", s.prefix, "{now}", s.dialect.d.now).Replace(query)
+	if s.dialect.d.numbered {
+		q = rewrite(q)
+	}
+	return q
+}
+
+// exec runs a statement and reports how many rows it changed.
+func (s *Store) exec(ctx context.Context, r runner, query string, args ...any) (int64, error) {
+	res, err := r.ExecContext(ctx, s.text(query), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// write runs fn in a transaction. Its first statement should write: then SQLite
+// waits for the lock instead of finding, when a reader starts to write, that
+// somebody else was faster.
+func (s *Store) write(ctx context.Context, what string, fn func(tx *sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+	}
+	if err := fn(tx); err != nil {
+		_ = tx.Rollback()
+		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+	}
+	return nil
+}
+
+// one runs a single statement and reports whether it changed a row.
+func (s *Store) one(ctx context.Context, what, query string, args ...any) (bool, error) {
+	n, err := s.exec(ctx, s.db, query, args...)
+	if err != nil {
+		return false, fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+	}
+	return n > 0, nil
+}
+
+// withChange runs a conditional statement and, if it changed a row, inserts the
+// change in the same transaction.
+func (s *Store) withChange(ctx context.Context, what string, change *store.Delivery, query string, args ...any) (bool, error) {
+	if change == nil {
+		return s.one(ctx, what, query, args...)
+	}
+	changed := false
+	err := s.write(ctx, what, func(tx *sql.Tx) error {
+		n, err := s.exec(ctx, tx, query, args...)
+		if err != nil || n == 0 {
+			return err
+		}
+		changed = true
+		_, err = s.insert(ctx, tx, []store.Delivery{*change})
+		return err
+	})
+	return changed && err == nil, err
+}
+
+// ended prefers the context's word to the driver's about an ended context.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// rows runs a query and calls scan for each row.
+func (s *Store) rows(ctx context.Context, r runner, what, query string, args []any, scan func(row scanner) error) error {
+	rows, err := r.QueryContext(ctx, s.text(query), args...)
+	if err != nil {
+		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+	}
+	return nil
+}
+
+type scanner interface{ Scan(dest ...any) error }
+
+// in is a list of n parameters: "?,?,?".
+func in(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }
+
+// chunk is how many rows or names go into one statement: far below any
+// database's limit of parameters.
+const chunk = 200
+
+// millis is a duration as the database adds it.
+func millis(d time.Duration) int64 { return d.Milliseconds() }
+
+// orNever is a duration to add to the clock, NULL for 0: "{now}+?" is NULL then.
+func orNever(d time.Duration) any {
+	if d == 0 {
+		return nil
+	}
+	return max(millis(d), 1)
+}
+
+// orNull is NULL for an empty string.
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// bytesOrNull is NULL for nil, and the bytes, even none, otherwise.
+func bytesOrNull(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+// textOrNull is JSON in a text column, NULL for nil.
+func textOrNull(b json.RawMessage) any {
+	if b == nil {
+		return nil
+	}
+	return string(b)
+}
+
+// wordList is a list of words in a text column, NULL for nil.
+func wordList(words []string) (any, error) {
+	if words == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(words)
+	return string(b), err
+}
+
+func words(s sql.NullString) ([]string, error) {
+	if !s.Valid {
+		return nil, nil
+	}
+	var out []string
+	err := json.Unmarshal([]byte(s.String), &out)
+	return out, err
+}
+
+func rawJSON(s sql.NullString) json.RawMessage {
+	if !s.Valid {
+		return nil
+	}
+	return json.RawMessage(s.String)
+}
+
+// at is a moment of the database, zero for NULL and 0.
+func at(ms sql.NullInt64) time.Time {
+	if !ms.Valid || ms.Int64 == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms.Int64).UTC()
+}
+
+// moment is a time of the caller's for the database, NULL for zero.
+func moment(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMilli()
+}

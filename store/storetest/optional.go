@@ -1,0 +1,448 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+// ability runs sentences of an optional interface, or logs that the store lacks
+// it.
+func ability[T any](s *suite, t *testing.T, name string) func(promise string, fn func(t *testing.T, st store.Store, it T)) {
+	if _, has := s.open(t).(T); !has {
+		t.Logf("the store has no %s: its sentences are left out", name)
+		return func(string, func(*testing.T, store.Store, T)) {}
+	}
+	return func(promise string, fn func(t *testing.T, st store.Store, it T)) {
+		t.Helper()
+		s.sentence(t, promise, func(t *testing.T, st store.Store) { fn(t, st, st.(T)) })
+	}
+}
+
+func (s *suite) delivery(tenant, integration string) store.Delivery {
+	id := s.id("dlv")
+	return store.Delivery{
+		ID: id, Provider: "github", DeliveryID: "guid-" + id, BodyHash: "hash-" + id, TenantID: tenant, IntegrationID: integration, ExternalID: "42",
+		EventType: "push", OrderKey: "o", Body: []byte{0, 1, 255}, Headers: []byte(`{"X":["y"]}`), KeyID: "k1",
+		OccurredAt: time.UnixMilli(1700000000123).UTC(),
+	}
+}
+
+func claim(owner string, match ...store.Match) store.ClaimDeliveries {
+	return store.ClaimDeliveries{Owner: owner, Limit: 100, TTL: time.Minute, Match: match}
+}
+
+var anyGitHub = store.Match{Provider: "github"}
+
+func (s *suite) inbox(t *testing.T) {
+	sentence := ability[store.Inbox](s, t, "Inbox")
+	insert := func(t *testing.T, in store.Inbox, ds ...store.Delivery) []bool {
+		t.Helper()
+		return must[[]bool](t)(in.InsertDeliveries(t.Context(), ds))
+	}
+	sentence("a delivery comes back as it was stored, claimed once", func(t *testing.T, _ store.Store, in store.Inbox) {
+		d := s.delivery("t1", "i1")
+		equal(t, "new", insert(t, in, d), []bool{true})
+		got := must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
+		equal(t, "claimed", len(got), 1)
+		near(t, "ReceivedAt", got[0].ReceivedAt, got[0].RunAt)
+		equal(t, "Claims", got[0].Claims, 1)
+		equal(t, "Starts", got[0].Starts, 0)
+		g := got[0]
+		g.ReceivedAt, g.RunAt, g.UpdatedAt, g.Claims = time.Time{}, time.Time{}, time.Time{}, 0
+		equal(t, "delivery", g, d)
+		equal(t, "claimed again", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))), 0)
+	})
+	sentence("an equal delivery id or body hash of one integration is not stored again", func(t *testing.T, _ store.Store, in store.Inbox) {
+		d := s.delivery("t1", "i1")
+		sameID, sameBody, other, noHash, noHash2 := s.delivery("t1", "i1"), s.delivery("t1", "i1"), s.delivery("t1", "i2"), s.delivery("t1", "i1"), s.delivery("t1", "i1")
+		sameID.DeliveryID, sameBody.BodyHash = d.DeliveryID, d.BodyHash
+		other.DeliveryID, other.BodyHash = d.DeliveryID, d.BodyHash
+		noHash.BodyHash, noHash2.BodyHash = "", ""
+		equal(t, "new", insert(t, in, d, sameID, sameBody, other, noHash, noHash2), []bool{true, false, false, true, true, true})
+		equal(t, "once more", insert(t, in, sameID, sameBody), []bool{false, false})
+	})
+	sentence("crossing batches store each delivery once", func(t *testing.T, _ store.Store, in store.Inbox) {
+		var ds []store.Delivery
+		for range 50 {
+			ds = append(ds, s.delivery("t1", "i1"))
+		}
+		var mu sync.Mutex
+		total := 0
+		race(t, racers, func(i int) (bool, error) {
+			mine := make([]store.Delivery, len(ds))
+			for j, d := range ds {
+				if i%2 == 1 {
+					j = len(ds) - 1 - j
+				}
+				d.ID = s.id("row")
+				mine[j] = d
+			}
+			isNew, err := in.InsertDeliveries(t.Context(), mine)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, n := range isNew {
+				if n {
+					total++
+				}
+			}
+			return false, err
+		})
+		equal(t, "stored", total, 50)
+	})
+	sentence("a claim takes what matches, oldest due first, up to its limit", func(t *testing.T, _ store.Store, in store.Inbox) {
+		var want []string
+		for i := range 4 {
+			d := s.delivery("t1", "i1")
+			if i == 2 {
+				d.EventType = "issues"
+			}
+			insert(t, in, d)
+			want = append(want, d.ID)
+			wait(t, 2*time.Millisecond)
+		}
+		other := s.delivery("t1", "i1")
+		other.Provider = "slack"
+		insert(t, in, other)
+		take := func(c store.ClaimDeliveries) []string {
+			var ids []string
+			for _, d := range must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c)) {
+				ids = append(ids, d.ID)
+			}
+			return ids
+		}
+		equal(t, "no match", len(take(claim("a"))), 0)
+		push := claim("a", store.Match{Provider: "github", EventType: "push"})
+		push.Limit = 2
+		equal(t, "first two pushes", take(push), []string{want[0], want[1]})
+		equal(t, "the rest of two matches", take(claim("b", store.Match{Provider: "github", EventType: "issues"}, store.Match{Provider: "github", EventType: "push"})), []string{want[2], want[3]})
+	})
+	sentence("a delivery is leased to one owner at a time", func(t *testing.T, _ store.Store, in store.Inbox) {
+		for range 60 {
+			insert(t, in, s.delivery("t1", "i1"))
+		}
+		var mu sync.Mutex
+		seen := map[string]int{}
+		race(t, racers, func(i int) (bool, error) {
+			c := claim(fmt.Sprintf("o%d", i), anyGitHub)
+			c.Limit = 10
+			got, err := in.ClaimDeliveries(t.Context(), c)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, d := range got {
+				seen[d.ID]++
+			}
+			return false, err
+		})
+		equal(t, "claimed", len(seen), 60)
+		for id, n := range seen {
+			equal(t, "claims of "+id, n, 1)
+		}
+	})
+	sentence("only the holder of the lease starts, renews and finishes", func(t *testing.T, _ store.Store, in store.Inbox) {
+		d := s.delivery("t1", "i1")
+		insert(t, in, d)
+		c := claim("a", anyGitHub)
+		c.TTL = 2 * time.Second
+		must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c))
+		equal(t, "start by another", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "b")), false)
+		equal(t, "start", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "a")), true)
+		ok(t, in.RenewDeliveries(t.Context(), "a", []string{d.ID}, time.Minute))
+		ok(t, in.RenewDeliveries(t.Context(), "b", []string{d.ID}, time.Millisecond))
+		wait(t, 2200*time.Millisecond)
+		equal(t, "renewed, so not claimed", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))), 0)
+		done := store.FinishDelivery{ID: d.ID, Owner: "b", State: store.Done}
+		equal(t, "finish by another", must[bool](t)(in.FinishDelivery(t.Context(), done)), false)
+		done.Owner = "a"
+		equal(t, "finish", must[bool](t)(in.FinishDelivery(t.Context(), done)), true)
+		equal(t, "finish again", must[bool](t)(in.FinishDelivery(t.Context(), done)), false)
+		got := must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID))
+		equal(t, "State", got.State, store.Done)
+		equal(t, "Starts", got.Starts, 1)
+	})
+	sentence("a delivery that is to be tried again is due after its time", func(t *testing.T, _ store.Store, in store.Inbox) {
+		later, soon := s.delivery("t1", "i1"), s.delivery("t1", "i1")
+		insert(t, in, later, soon)
+		must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
+		must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: later.ID, Owner: "a", State: store.Pending, RetryIn: time.Hour}))
+		must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: soon.ID, Owner: "a", State: store.Pending, RetryIn: 10 * time.Millisecond, Error: "no luck"}))
+		wait(t, 30*time.Millisecond)
+		got := must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))
+		equal(t, "due", len(got), 1)
+		equal(t, "which", got[0].ID, soon.ID)
+		equal(t, "Claims", got[0].Claims, 2)
+		equal(t, "LastError", got[0].LastError, "no luck")
+	})
+	sentence("a duplicate of a dead delivery makes it pending again; a replay does so for any finished one", func(t *testing.T, _ store.Store, in store.Inbox) {
+		d := s.delivery("t1", "i1")
+		insert(t, in, d)
+		finish := func(state store.DeliveryState) {
+			must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
+			must[bool](t)(in.StartDelivery(t.Context(), d.ID, "a"))
+			equal(t, "finished", must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: state, Error: "e"})), true)
+		}
+		state := func() store.Delivery { return must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID)) }
+		finish(store.Dead)
+		again := d
+		again.ID = s.id("row")
+		equal(t, "new", insert(t, in, again), []bool{false})
+		equal(t, "State", state().State, store.Pending)
+		equal(t, "counts", state().Claims+state().Starts, 0)
+		finish(store.Done)
+		insert(t, in, again)
+		equal(t, "a done one stays done", state().State, store.Done)
+		equal(t, "nobody's", must[int](t)(in.ReplayDeliveries(t.Context(), store.DeliveryQuery{})), 0)
+		equal(t, "another tenant's", must[int](t)(in.ReplayDeliveries(t.Context(), store.DeliveryQuery{TenantID: "t2"})), 0)
+		equal(t, "replayed", must[int](t)(in.ReplayDeliveries(t.Context(), store.DeliveryQuery{TenantID: "t1", States: []store.DeliveryState{store.Done}})), 1)
+		equal(t, "State", state().State, store.Pending)
+	})
+	sentence("deliveries are found by tenant and listed newest first without bodies", func(t *testing.T, _ store.Store, in store.Inbox) {
+		a, b, unrouted := s.delivery("t1", "i1"), s.delivery("t1", "i2"), s.delivery("", "")
+		for _, d := range []store.Delivery{a, b, unrouted} {
+			insert(t, in, d)
+			wait(t, 2*time.Millisecond)
+		}
+		_, err := in.GetDelivery(t.Context(), "t2", a.ID)
+		is(t, err, store.ErrNotFound)
+		equal(t, "unrouted", must[store.Delivery](t)(in.GetDelivery(t.Context(), "", unrouted.ID)).ID, unrouted.ID)
+		find := func(q store.DeliveryQuery) []string {
+			ids := []string{}
+			for _, d := range must[[]store.Delivery](t)(in.ListDeliveries(t.Context(), q)) {
+				if d.Body != nil {
+					t.Fatal("a list has bodies")
+				}
+				ids = append(ids, d.ID)
+			}
+			return ids
+		}
+		equal(t, "tenant", find(store.DeliveryQuery{TenantID: "t1"}), []string{b.ID, a.ID})
+		equal(t, "integration", find(store.DeliveryQuery{TenantID: "t1", IntegrationID: "i1"}), []string{a.ID})
+		equal(t, "id", find(store.DeliveryQuery{AllTenants: true, ID: unrouted.ID}), []string{unrouted.ID})
+		equal(t, "limit", find(store.DeliveryQuery{AllTenants: true, Limit: 1}), []string{unrouted.ID})
+		equal(t, "provider", find(store.DeliveryQuery{AllTenants: true, Provider: "slack"}), []string{})
+		equal(t, "type", len(find(store.DeliveryQuery{AllTenants: true, EventType: "push"})), 3)
+		equal(t, "future", find(store.DeliveryQuery{AllTenants: true, ReceivedAfter: time.Now().Add(time.Hour)}), []string{})
+		equal(t, "past", find(store.DeliveryQuery{AllTenants: true, ReceivedBefore: time.Now().Add(-time.Hour)}), []string{})
+		equal(t, "no tenant", find(store.DeliveryQuery{}), []string{})
+	})
+	sentence("deliveries are counted and old ones of a state deleted, up to the limit", func(t *testing.T, _ store.Store, in store.Inbox) {
+		for range 5 {
+			insert(t, in, s.delivery("t1", "i1"))
+		}
+		for _, d := range must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), store.ClaimDeliveries{Owner: "a", Limit: 3, TTL: time.Minute, Match: []store.Match{anyGitHub}})) {
+			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}))
+		}
+		wait(t, 20*time.Millisecond)
+		c := must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context()))
+		equal(t, "counts", [3]int64{c.Pending, c.Done, c.Dead}, [3]int64{2, 3, 0})
+		if c.OldestDue < 10*time.Millisecond || c.OldestDue > time.Minute {
+			t.Fatalf("OldestDue is %v", c.OldestDue)
+		}
+		equal(t, "too young", must[int](t)(in.DeleteDeliveries(t.Context(), store.Done, time.Hour, 10)), 0)
+		equal(t, "limited", must[int](t)(in.DeleteDeliveries(t.Context(), store.Done, time.Millisecond, 2)), 2)
+		equal(t, "the rest", must[int](t)(in.DeleteDeliveries(t.Context(), store.Done, time.Millisecond, 10)), 1)
+	})
+	sentence("a change is stored with the step it tells of, and only with it", func(t *testing.T, st store.Store, in store.Inbox) {
+		change := func() *store.Delivery {
+			d := s.delivery("t1", "i1")
+			d.Provider = store.ChangeProvider
+			return &d
+		}
+		count := func() int64 { return must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context())).Pending }
+		c := s.fresh("t1", "slack")
+		c.Change = change()
+		row := s.put(t, st, c)
+		equal(t, "connected", count(), 1)
+		c.Change = change()
+		_, err := st.Connect(t.Context(), c)
+		is(t, err, store.ErrConflict)
+		equal(t, "not connected again", count(), 1)
+		set := store.SetStatus{TenantID: "t1", ID: row.ID, From: []store.Status{store.Active}, To: store.Suspended, Change: change()}
+		must[bool](t)(st.SetStatus(t.Context(), set))
+		equal(t, "suspended", count(), 2)
+		set.Change = change()
+		must[bool](t)(st.SetStatus(t.Context(), set))
+		equal(t, "not suspended again", count(), 2)
+		set.From, set.To, set.Change = nil, store.Active, change()
+		must[bool](t)(st.SetStatus(t.Context(), set))
+		commit := store.CommitTokens{TenantID: "t1", ID: row.ID, SeenGen: 1, AccessToken: []byte("a"), Change: change()}
+		must[bool](t)(st.CommitTokens(t.Context(), commit))
+		equal(t, "recovered", count(), 4)
+		commit.Change = change()
+		must[bool](t)(st.CommitTokens(t.Context(), commit))
+		equal(t, "not committed again", count(), 4)
+	})
+}
+
+func (s *suite) checkpoints(t *testing.T) {
+	sentence := ability[store.Checkpoints](s, t, "Checkpoints")
+	ref, other := store.Ref{TenantID: "t1", ID: "i1"}, store.Ref{TenantID: "t2", ID: "i1"}
+	sentence("a value is saved by compare-and-swap on its version", func(t *testing.T, _ store.Store, cp store.Checkpoints) {
+		v, n, err := cp.Checkpoint(t.Context(), ref, "repos")
+		ok(t, err)
+		equal(t, "never saved", v == nil && n == 0, true)
+		equal(t, "version", must[int64](t)(cp.SaveCheckpoint(t.Context(), ref, "repos", []byte("a"), 0)), 1)
+		_, err = cp.SaveCheckpoint(t.Context(), ref, "repos", []byte("b"), 0)
+		is(t, err, store.ErrConflict)
+		equal(t, "version", must[int64](t)(cp.SaveCheckpoint(t.Context(), ref, "repos", []byte("b"), 1)), 2)
+		v, n, err = cp.Checkpoint(t.Context(), ref, "repos")
+		ok(t, err)
+		equal(t, "value", string(v), "b")
+		equal(t, "version", n, 2)
+		v, _, err = cp.Checkpoint(t.Context(), other, "repos")
+		ok(t, err)
+		equal(t, "another tenant's", v == nil, true)
+	})
+	sentence("of concurrent saves of one version exactly one succeeds", func(t *testing.T, _ store.Store, cp store.Checkpoints) {
+		won := race(t, racers, func(int) (bool, error) {
+			_, err := cp.SaveCheckpoint(t.Context(), ref, "n", []byte("x"), 0)
+			if errors.Is(err, store.ErrConflict) {
+				return false, nil
+			}
+			return err == nil, err
+		})
+		equal(t, "winners", won, 1)
+	})
+	sentence("a named lease has one owner, who may extend it and give it back", func(t *testing.T, _ store.Store, cp store.Checkpoints) {
+		won := race(t, racers, func(i int) (bool, error) {
+			return cp.TryLease(t.Context(), ref, "sync", fmt.Sprintf("o%d", i), time.Minute)
+		})
+		equal(t, "winners", won, 1)
+		equal(t, "another name", must[bool](t)(cp.TryLease(t.Context(), ref, "other", "a", time.Minute)), true)
+		equal(t, "extend", must[bool](t)(cp.TryLease(t.Context(), ref, "other", "a", time.Minute)), true)
+		equal(t, "held", must[bool](t)(cp.TryLease(t.Context(), ref, "other", "b", time.Minute)), false)
+		ok(t, cp.ReleaseLease(t.Context(), ref, "other", "b"))
+		equal(t, "not released by another", must[bool](t)(cp.TryLease(t.Context(), ref, "other", "b", time.Minute)), false)
+		ok(t, cp.ReleaseLease(t.Context(), ref, "other", "a"))
+		equal(t, "released", must[bool](t)(cp.TryLease(t.Context(), ref, "other", "b", time.Millisecond)), true)
+		wait(t, 20*time.Millisecond)
+		equal(t, "run out", must[bool](t)(cp.TryLease(t.Context(), ref, "other", "c", time.Minute)), true)
+	})
+	sentence("deleting removes values and leases of one integration", func(t *testing.T, _ store.Store, cp store.Checkpoints) {
+		must[int64](t)(cp.SaveCheckpoint(t.Context(), ref, "a", []byte("x"), 0))
+		must[int64](t)(cp.SaveCheckpoint(t.Context(), other, "a", []byte("y"), 0))
+		ok(t, cp.DeleteCheckpoints(t.Context(), ref))
+		v, _, err := cp.Checkpoint(t.Context(), ref, "a")
+		ok(t, err)
+		equal(t, "gone", v == nil, true)
+		v, _, err = cp.Checkpoint(t.Context(), other, "a")
+		ok(t, err)
+		equal(t, "another's stays", string(v), "y")
+	})
+}
+
+func (s *suite) endpoints(t *testing.T) {
+	sentence := ability[store.Endpoints](s, t, "Endpoints")
+	sentence("an endpoint is put, found by its path, listed and deleted", func(t *testing.T, _ store.Store, es store.Endpoints) {
+		e := store.Endpoint{ID: "e1", TenantID: "t1", IntegrationID: "i1", Provider: "jira", PathHash: "h1", Secret: []byte{1}, KeyID: "k", PreviousUntil: time.UnixMilli(1700000000000).UTC()}
+		ok(t, es.PutEndpoint(t.Context(), e))
+		got := must[store.Endpoint](t)(es.FindEndpoint(t.Context(), "jira", "h1"))
+		created := got.CreatedAt
+		got.CreatedAt = time.Time{}
+		equal(t, "endpoint", got, e)
+		_, err := es.FindEndpoint(t.Context(), "hubspot", "h1")
+		is(t, err, store.ErrNotFound)
+		e.Secret, e.PreviousSecret, e.PathHash = []byte{2}, []byte{1}, "h2"
+		ok(t, es.PutEndpoint(t.Context(), e))
+		list := must[[]store.Endpoint](t)(es.ListEndpoints(t.Context(), store.Ref{TenantID: "t1", ID: "i1"}))
+		equal(t, "listed", len(list), 1)
+		equal(t, "replaced", string(list[0].Secret), "\x02")
+		equal(t, "CreatedAt", list[0].CreatedAt, created)
+		foreign := e
+		foreign.TenantID = "t2"
+		is(t, es.PutEndpoint(t.Context(), foreign), store.ErrConflict)
+		ok(t, es.DeleteEndpoint(t.Context(), "t2", "e1"))
+		must[store.Endpoint](t)(es.FindEndpoint(t.Context(), "jira", "h2"))
+		ok(t, es.DeleteEndpoint(t.Context(), "t1", "e1"))
+		_, err = es.FindEndpoint(t.Context(), "jira", "h2")
+		is(t, err, store.ErrNotFound)
+	})
+	sentence("a subscription is put, listed, claimed when due by one owner, and deleted", func(t *testing.T, _ store.Store, es store.Endpoints) {
+		ref := store.Ref{TenantID: "t1", ID: "i1"}
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		for name, renew := range map[string]time.Time{"due": now.Add(-time.Minute), "later": now.Add(time.Hour), "never": {}} {
+			ok(t, es.PutSubscription(t.Context(), store.Subscription{TenantID: "t1", IntegrationID: "i1", Provider: "jira", Name: name, RemoteID: "7", Data: []byte("{}"), ExpiresAt: now.Add(time.Hour), RenewAt: renew}))
+		}
+		list := must[[]store.Subscription](t)(es.ListSubscriptions(t.Context(), ref))
+		equal(t, "listed", []string{list[0].Name, list[1].Name, list[2].Name}, []string{"due", "later", "never"})
+		equal(t, "ExpiresAt", list[0].ExpiresAt, now.Add(time.Hour))
+		got := must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), "a", 10, time.Minute))
+		equal(t, "claimed", len(got), 1)
+		equal(t, "name", got[0].Name, "due")
+		equal(t, "claimed again", len(must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), "b", 10, time.Minute))), 0)
+		ok(t, es.PutSubscription(t.Context(), got[0]))
+		equal(t, "a put clears the lease", len(must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), "b", 10, time.Minute))), 1)
+		ok(t, es.DeleteSubscription(t.Context(), ref, "due"))
+		ok(t, es.DeleteSubscription(t.Context(), ref, "due"))
+		equal(t, "left", len(must[[]store.Subscription](t)(es.ListSubscriptions(t.Context(), ref))), 2)
+	})
+}
+
+func (s *suite) admin(t *testing.T) {
+	sentence := ability[store.Admin](s, t, "Admin")
+	sentence("rows are counted by key and status and listed by id", func(t *testing.T, st store.Store, ad store.Admin) {
+		var ids []string
+		for i := range 4 {
+			c := s.fresh(fmt.Sprintf("t%d", i), "slack")
+			if i == 3 {
+				c.KeyID = "k2"
+			}
+			ids = append(ids, s.put(t, st, c).ID)
+		}
+		must[bool](t)(st.SetStatus(t.Context(), store.SetStatus{TenantID: "t0", ID: ids[0], To: store.Disconnected, Wipe: true}))
+		equal(t, "by key", must[map[string]int64](t)(ad.CountByKey(t.Context())), map[string]int64{"k1": 2, "k2": 1})
+		equal(t, "by status", must[map[store.Status]int64](t)(ad.CountByStatus(t.Context())), map[store.Status]int64{store.Active: 3, store.Disconnected: 1})
+		list := func(rows []store.Integration) []string {
+			var out []string
+			for _, in := range rows {
+				out = append(out, in.ID)
+			}
+			return out
+		}
+		equal(t, "first two", list(must[[]store.Integration](t)(ad.ListAll(t.Context(), "", 2))), ids[:2])
+		equal(t, "the rest", list(must[[]store.Integration](t)(ad.ListAll(t.Context(), ids[1], 10))), ids[2:])
+		equal(t, "not under k2", list(must[[]store.Integration](t)(ad.ListNotUnderKey(t.Context(), "k2", "", 10))), ids[1:3])
+	})
+	sentence("keys of unfinished and dead deliveries count, of done ones not", func(t *testing.T, st store.Store, ad store.Admin) {
+		in, has := st.(store.Inbox)
+		if !has {
+			t.Log("the store has no Inbox")
+			return
+		}
+		a, b := s.delivery("t1", "i1"), s.delivery("t1", "i2")
+		must[[]bool](t)(in.InsertDeliveries(t.Context(), []store.Delivery{a, b}))
+		c := claim("o", anyGitHub)
+		c.Limit = 1
+		d := must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c))[0]
+		must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "o", State: store.Done}))
+		equal(t, "by key", must[map[string]int64](t)(ad.CountByKey(t.Context())), map[string]int64{"k1": 1})
+	})
+	sentence("a reseal changes rows whose generation and old values are the given ones, and no counter", func(t *testing.T, st store.Store, ad store.Admin) {
+		in := s.put(t, st, s.fresh("t1", "slack"))
+		bare := s.fresh("t2", "slack")
+		bare.RefreshToken = nil
+		without := s.put(t, st, bare)
+		good := func(in store.Integration) store.Reseal {
+			r := store.Reseal{TenantID: in.TenantID, ID: in.ID, SeenGen: 1, OldAccessToken: in.AccessToken, OldRefreshToken: in.RefreshToken, AccessToken: []byte("A"), KeyID: "k2"}
+			if in.RefreshToken != nil {
+				r.RefreshToken = []byte("R")
+			}
+			return r
+		}
+		bad := good(in)
+		bad.OldAccessToken = []byte("other")
+		stale := good(in)
+		stale.SeenGen = 9
+		equal(t, "changed", must[int](t)(ad.Reseal(t.Context(), []store.Reseal{bad, stale})), 0)
+		equal(t, "changed", must[int](t)(ad.Reseal(t.Context(), []store.Reseal{good(in), good(without)})), 2)
+		got := must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID))
+		equal(t, "sealed", string(got.AccessToken)+string(got.RefreshToken)+got.KeyID, "ARk2")
+		equal(t, "counters", [2]int64{got.TokenGen, got.Version}, [2]int64{1, 1})
+		got = must[store.Integration](t)(st.Get(t.Context(), "t2", without.ID))
+		equal(t, "still no refresh token", got.RefreshToken == nil && got.KeyID == "k2", true)
+	})
+}
