@@ -1,0 +1,160 @@
+package token
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+const (
+	// saveFor is how long storing a new token is tried again unasked.
+	saveFor = 60 * time.Second
+	// savePauseMost is the longest pause between two tries.
+	savePauseMost = time.Second
+)
+
+// unsaved is a grant that came and is not in the row yet.
+type unsaved struct {
+	in       store.Integration // the row it was made from
+	grant    Grant
+	answered time.Duration
+
+	mu      sync.Mutex
+	settled bool // stored, or overtaken
+}
+
+// commit stores a fresh grant before anybody uses it. If the store fails, callers
+// are served from memory while it is tried again: the old token may be dead.
+func (h *Handle) commit(ctx context.Context, in store.Integration, g Grant, oldRefresh Secret, answered time.Duration) error {
+	u := &unsaved{in: in, grant: g, answered: answered}
+	if g.RefreshToken.IsZero() {
+		u.grant.RefreshToken = oldRefresh // RFC 6749 section 6
+		u.grant.RefreshExpiresIn = 0
+	}
+	err := h.save(ctx, u)
+	if err == nil {
+		return nil
+	}
+	v := h.vault
+	h = v.register(h) // where callers find it
+	h.unsaved.Store(u)
+	s := h.renewedState(u, h.state.Load(), answered)
+	s.unsaved, s.soft = true, answered // whoever uses it tries to save it
+	h.publish(s.aged())
+	v.work.Add(1) // not begin: this belongs to the renewal that runs
+	go h.keepSaving(ctx, u)
+	return err
+}
+
+// keepSaving tries again until the grant is stored or the time is up. After that
+// those who use it try.
+func (h *Handle) keepSaving(ctx context.Context, u *unsaved) {
+	v := h.vault
+	defer v.work.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveFor)
+	defer cancel()
+	var err error
+	defer v.recovered(ctx, &err)
+	for pause := pollFirst; sleep(ctx, pause) == nil; pause = min(2*pause, savePauseMost) {
+		if err = h.save(ctx, u); err == nil {
+			return
+		}
+	}
+	v.log.ErrorContext(ctx, "integrations: a renewed token could not be stored and is in memory only",
+		"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+}
+
+// saveUnsaved stores a grant that an earlier renewal could not store. Nothing may
+// be renewed before: the row's refresh token may be spent.
+func (h *Handle) saveUnsaved(ctx context.Context) error {
+	if u := h.unsaved.Load(); u != nil {
+		return h.save(ctx, u)
+	}
+	return nil
+}
+
+// save tries once to store a grant. Nil means that it is settled: stored, or
+// overtaken by somebody else.
+func (h *Handle) save(ctx context.Context, u *unsaved) error {
+	v := h.vault
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.settled {
+		return nil
+	}
+	// Both tokens are sealed again, so that a row never mixes keys.
+	access, refresh, keyID, err := SealGrant(v.cfg.Cipher, h.tenant, h.provider, h.id, u.grant)
+	if err != nil {
+		return err
+	}
+	cur, g := h.state.Load(), u.grant
+	spent := v.clock.now() - u.answered // no longer ours to promise
+	stored, err := within(ctx, v, func(ctx context.Context) (bool, error) {
+		return v.cfg.Store.CommitTokens(ctx, store.CommitTokens{
+			TenantID: h.tenant, ID: h.id, SeenGen: u.in.TokenGen,
+			AccessToken: access, RefreshToken: refresh, KeyID: keyID, Scopes: g.Scopes,
+			ExpiresIn:         left(g.ExpiresIn, spent),
+			RefreshIn:         left(h.refreshIn(g), spent),
+			KeepRefreshExpiry: g.RefreshExpiresIn == 0,
+			RefreshExpiresIn:  left(g.RefreshExpiresIn, spent),
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("integrations/token: commit: %w", err)
+	}
+	u.settled = true
+	h.unsaved.CompareAndSwap(u, nil)
+	if stored {
+		h.publish(h.renewedState(u, cur, v.clock.now()))
+		return nil
+	}
+	// A commit whose answer was lost is found in the row as ours; otherwise the
+	// row is right and we are not. Nothing from memory may stay.
+	h.forget()
+	_, _, err = h.look(ctx)
+	return err
+}
+
+// renewedState is what the row says, or will say, once the grant is stored at
+// the moment read.
+func (h *Handle) renewedState(u *unsaved, cur *state, read time.Duration) *state {
+	in, g := u.in, u.grant
+	s := &state{
+		evicted: cur.evicted,
+		info: Info{
+			Status: store.Active, ExternalID: in.ExternalID, Scopes: in.Scopes, Metadata: in.Metadata, ProviderData: in.ProviderData,
+			TokenGen: in.TokenGen + 1, Version: in.Version + 1, RefreshUntil: in.RefreshExpiresAt,
+		},
+		tok: newToken(g.AccessToken, in.TokenGen+1), read: read + h.vault.cfg.CacheFor, expires: never, soft: never,
+	}
+	if g.Scopes != nil {
+		s.info.Scopes = g.Scopes
+	}
+	if g.RefreshExpiresIn > 0 {
+		s.info.RefreshUntil = in.ReadAt.Add(g.RefreshExpiresIn)
+	}
+	if g.ExpiresIn > 0 {
+		s.expires = u.answered + g.ExpiresIn
+		s.info.TokenExpiresAt = in.ReadAt.Add(g.ExpiresIn)
+	}
+	if d := h.refreshIn(g); d > 0 {
+		s.soft = u.answered + d
+	}
+	return s.aged()
+}
+
+func (h *Handle) refreshIn(g Grant) time.Duration {
+	return RefreshIn(h.vault.cfg.Renewer(h.provider), g.ExpiresIn, h.id)
+}
+
+// left is what remains of a life; one that is over has a moment left, because 0
+// would mean that it never ends.
+func left(life, spent time.Duration) time.Duration {
+	if life == 0 {
+		return 0
+	}
+	return max(life-spent, time.Millisecond)
+}

@@ -1,0 +1,56 @@
+package token
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// share does fn once for all who ask g for the same key at the same time. Each
+// waits as long as its own ctx allows; fn goes on without them, for limit at
+// most.
+func share[T any](ctx context.Context, v *Vault, g *singleflight.Group, key string, limit time.Duration, fn func(context.Context) (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	select {
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case r := <-start(ctx, v, g, key, limit, fn):
+		if r.Err != nil {
+			return none, r.Err
+		}
+		return r.Val.(T), nil
+	}
+}
+
+// start is share without the wait.
+func start[T any](ctx context.Context, v *Vault, g *singleflight.Group, key string, limit time.Duration, fn func(context.Context) (T, error)) <-chan singleflight.Result {
+	return g.DoChan(key, func() (val any, err error) {
+		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		defer v.recovered(work, &err)
+		return fn(work)
+	})
+}
+
+// within gives one call to the store its budget.
+func within[T any](ctx context.Context, v *Vault, call func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.cfg.CommitBudget)
+	defer cancel()
+	return call(ctx)
+}
+
+// recovered turns a panic of a store or a Renewer into an error: on a goroutine
+// of ours it would end the process, past every recover of the host. The value
+// may hold anything, so only its type is told.
+func (v *Vault) recovered(ctx context.Context, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("integrations/token: panic of type %T", p)
+		v.log.ErrorContext(ctx, "integrations: panic in a store or a renewer", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	}
+}

@@ -1,0 +1,85 @@
+package token
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/saas-integrations/integrations/crypto"
+	"github.com/saas-integrations/integrations/store"
+)
+
+// Names of the sealed columns, as they are bound into the sealed values.
+const (
+	fieldAccess  = "access_token"
+	fieldRefresh = "refresh_token"
+)
+
+// SealGrant seals the tokens of a grant for one integration and reports the id
+// of the key. refresh is nil when the grant has no refresh token.
+func SealGrant(c crypto.Cipher, tenant, provider, id string, g Grant) (access, refresh []byte, keyID string, err error) {
+	b := crypto.Binding{Tenant: tenant, Provider: provider, Integration: id, Field: fieldAccess}
+	if access, err = c.Seal(nil, g.AccessToken.AppendTo(nil), b); err != nil {
+		return nil, nil, "", fmt.Errorf("integrations/token: seal: %w", err)
+	}
+	if !g.RefreshToken.IsZero() {
+		b.Field = fieldRefresh
+		if refresh, err = c.Seal(nil, g.RefreshToken.AppendTo(nil), b); err != nil {
+			return nil, nil, "", fmt.Errorf("integrations/token: seal: %w", err)
+		}
+	}
+	if keyID, err = c.KeyID(access); err != nil {
+		return nil, nil, "", fmt.Errorf("integrations/token: seal: %w", err)
+	}
+	return access, refresh, keyID, nil
+}
+
+// OpenGrant opens the tokens of a row. A token the row does not have is zero.
+// The error wraps crypto.ErrSealed or crypto.ErrUnknownKey.
+func OpenGrant(c crypto.Cipher, in store.Integration) (access, refresh Secret, err error) {
+	if access, err = open(c, in, fieldAccess, in.AccessToken); err != nil {
+		return Secret{}, Secret{}, err
+	}
+	if refresh, err = open(c, in, fieldRefresh, in.RefreshToken); err != nil {
+		return Secret{}, Secret{}, err
+	}
+	return access, refresh, nil
+}
+
+func open(c crypto.Cipher, in store.Integration, field string, sealed []byte) (Secret, error) {
+	if len(sealed) == 0 {
+		return Secret{}, nil
+	}
+	plain, err := c.Open(nil, sealed, crypto.Binding{Tenant: in.TenantID, Provider: in.Provider, Integration: in.ID, Field: field})
+	if err != nil {
+		return Secret{}, fmt.Errorf("integrations/token: %s of integration %s: %w", field, in.ID, err)
+	}
+	return NewSecret(string(plain)), nil
+}
+
+// Soft refresh window: a token is renewed so long before its end that a provider
+// may be out for a while without anybody noticing.
+const (
+	earlyAtLeast = 5 * time.Minute
+	earlyShare   = 10 // a tenth of the life
+)
+
+// RefreshIn is how long after its issue a token of the given life should be
+// renewed: the provider's [EarlyRenewer], else 10 % of the life and at least 5
+// minutes before the end. It is spread by up to 10 % of that margin by the id, so
+// that tokens issued together are not renewed together. 0 means never: the life
+// is unknown, or nothing renews it.
+func RefreshIn(r Renewer, life time.Duration, id string) time.Duration {
+	if r == nil || life <= 0 {
+		return 0
+	}
+	early := max(earlyAtLeast, life/earlyShare)
+	if e, ok := r.(EarlyRenewer); ok {
+		early = e.RenewEarly(life)
+	}
+	early = min(max(early, 0), life/2)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	spread := float64(h.Sum32())/(1<<32)*0.2 - 0.1
+	return max(life-early-time.Duration(spread*float64(early)), time.Millisecond)
+}

@@ -1,0 +1,196 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/saas-integrations/integrations/crypto"
+	"github.com/saas-integrations/integrations/store"
+)
+
+// never is a moment that does not come.
+const never = time.Duration(math.MaxInt64)
+
+// state is one immutable view of the row. Times are of the vault's clock.
+type state struct {
+	tok   *Token        // nil when there is none to hand out
+	fresh time.Duration // until when tok may be handed out without looking further
+
+	err     error         // why there is no token
+	read    time.Duration // until when the row is believed
+	soft    time.Duration // from when the token should be renewed
+	expires time.Duration // when the token ends
+	retryAt time.Duration // before when no renewal is tried, after a failure
+	lastErr error         // of that failure
+	unsaved bool          // the token is of a grant that is not in the row yet
+	evicted uint32        // how often what was known had been forgotten before the look
+
+	info Info
+}
+
+// unread is the state before the first look at the row.
+var unread = &state{}
+
+// empty reports whether nothing is known.
+func (s *state) empty() bool { return s.tok == nil && s.err == nil }
+
+// usable reports whether there is a token that has not ended.
+func (s *state) usable(now time.Duration) bool { return s.tok != nil && now < s.expires }
+
+// due reports whether the token should be renewed now.
+func (s *state) due(now time.Duration) bool {
+	return (now >= s.soft || now >= s.expires) && now >= s.retryAt
+}
+
+// aged sets when the fast path ends: what is known must be looked at by then.
+func (s *state) aged() *state {
+	s.fresh = 0
+	if s.tok != nil {
+		s.fresh = min(s.read, s.expires, max(s.soft, s.retryAt))
+	}
+	return s
+}
+
+// current is the state, read again from the store when it is due.
+func (h *Handle) current(ctx context.Context) (*state, error) {
+	if s := h.state.Load(); h.vault.clock.now() < s.read {
+		return s, nil
+	}
+	return h.load(ctx)
+}
+
+// rereadAfter is how soon a store that failed is asked again for a row whose
+// token still lasts.
+const rereadAfter = time.Second
+
+// load reads the row. A store that is out takes no customer down while tokens
+// last.
+func (h *Handle) load(ctx context.Context) (*state, error) {
+	v := h.vault
+	s, err := unread, error(nil)
+	for err == nil && s.empty() { // again if it was evicted meanwhile
+		s, err = share(ctx, v, &h.flights, "read", v.cfg.CommitBudget, func(ctx context.Context) (*state, error) {
+			_, s, err := h.look(ctx)
+			switch {
+			case errors.Is(err, store.ErrNotFound):
+				v.drop(h)
+			case err == nil:
+				v.register(h) // it may have been dropped for being idle
+			}
+			return s, err
+		})
+	}
+	if err == nil || ctx.Err() != nil {
+		return s, err
+	}
+	for _, final := range []error{store.ErrNotFound, crypto.ErrSealed, crypto.ErrUnknownKey} {
+		if errors.Is(err, final) {
+			return nil, err
+		}
+	}
+	now := v.clock.now()
+	cur := h.state.Load()
+	if !cur.usable(now) {
+		return nil, err
+	}
+	next := *cur
+	next.read = now + rereadAfter
+	h.state.CompareAndSwap(cur, next.aged())
+	return &next, nil
+}
+
+// look reads the row and publishes what it says.
+func (h *Handle) look(ctx context.Context) (store.Integration, *state, error) {
+	v := h.vault
+	cur, began := h.state.Load(), v.clock.now()
+	in, err := within(ctx, v, func(ctx context.Context) (store.Integration, error) { return v.cfg.Store.Get(ctx, h.tenant, h.id) })
+	if err != nil {
+		return in, nil, fmt.Errorf("integrations/token: read: %w", err)
+	}
+	next, err := h.stateOf(in, cur, began)
+	if err != nil {
+		return in, nil, err
+	}
+	return in, h.publish(next), nil
+}
+
+// stateOf makes the state of a row that was read at began, taking over what is
+// still true from cur, the state at that time.
+func (h *Handle) stateOf(in store.Integration, cur *state, began time.Duration) (*state, error) {
+	next := &state{
+		evicted: cur.evicted,
+		info: Info{
+			Status: in.Status, StatusReason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes,
+			Metadata: in.Metadata, ProviderData: in.ProviderData, TokenGen: in.TokenGen, Version: in.Version,
+			RefreshFails: in.RefreshFails, TokenExpiresAt: in.TokenExpiresAt, RefreshUntil: in.RefreshExpiresAt,
+		},
+		read: began + h.vault.cfg.CacheFor, expires: never, soft: never,
+	}
+	if in.Status != store.Active {
+		next.err = &StatusError{Status: in.Status, Reason: in.StatusReason}
+		return next, nil
+	}
+	same := cur.info.TokenGen == in.TokenGen && !cur.unsaved
+	if same && cur.tok != nil {
+		next.tok = cur.tok
+	} else {
+		access, err := open(h.vault.cfg.Cipher, in, fieldAccess, in.AccessToken)
+		if err != nil {
+			return nil, err
+		}
+		next.tok = newToken(access, in.TokenGen)
+	}
+	// Differences to the store's clock are right whatever this machine's says.
+	if !in.TokenExpiresAt.IsZero() {
+		next.expires = began + in.TokenExpiresAt.Sub(in.ReadAt)
+	}
+	if !in.NextRefreshAt.IsZero() && h.vault.cfg.Renewer(h.provider) != nil {
+		next.soft = began + in.NextRefreshAt.Sub(in.ReadAt)
+	}
+	if in.RefreshFails > 0 {
+		// NextRefreshAt is the end of the backoff then, for all replicas.
+		next.retryAt, next.lastErr = next.soft, &Error{Outcome: Transient, Code: in.RefreshError}
+		if same && cur.lastErr != nil {
+			next.lastErr = cur.lastErr // it says more
+		}
+	}
+	return next.aged(), nil
+}
+
+// publish stores a state unless one of a later generation or version is there,
+// or the look at the row was before an eviction: a slow reader must not put back
+// what a fast writer replaced. It returns the one that is there.
+func (h *Handle) publish(next *state) *state {
+	for {
+		cur := h.state.Load()
+		older := next.info.TokenGen < cur.info.TokenGen ||
+			next.info.TokenGen == cur.info.TokenGen && next.info.Version < cur.info.Version
+		if cur.unsaved && next.err != nil {
+			older = false // the grant in memory cannot be stored any more
+		}
+		if older || next.evicted < cur.evicted {
+			return cur
+		}
+		if h.state.CompareAndSwap(cur, next) {
+			return next
+		}
+	}
+}
+
+// forget makes the next use read the row and lets nothing be handed out before.
+func (h *Handle) forget() {
+	for {
+		cur := h.state.Load()
+		if h.state.CompareAndSwap(cur, &state{evicted: cur.evicted + 1}) {
+			return
+		}
+	}
+}
+
+// newToken makes what is handed out; the header's value is made once.
+func newToken(access Secret, gen int64) *Token {
+	return &Token{Access: access, Header: []string{"Bearer " + access.Reveal()}, Gen: gen}
+}

@@ -1,0 +1,338 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/saas-integrations/integrations/crypto"
+	"github.com/saas-integrations/integrations/store"
+	"golang.org/x/sync/singleflight"
+)
+
+// VaultConfig makes a [Vault]. Store, Cipher, Client and Renewer are required.
+type VaultConfig struct {
+	Store  store.Integrations
+	Cipher crypto.Cipher
+	Client *Client
+	// Renewer returns how a provider's tokens are renewed, nil when they are not.
+	Renewer func(provider string) Renewer
+	// CacheFor is how long a row is believed without reading it again. Defaults
+	// to 10 s.
+	CacheFor time.Duration
+	// HTTPTimeout bounds a token call. Defaults to 10 s.
+	HTTPTimeout time.Duration
+	// CommitBudget bounds one call to the store. Defaults to 5 s. The lease lasts
+	// 2 × (HTTPTimeout + CommitBudget), so it cannot be shorter than the call it
+	// protects.
+	CommitBudget time.Duration
+	// Change makes the row that is stored with a new status. Nil means none is.
+	Change func(in store.Integration, to store.Status, reason string) (*store.Delivery, error)
+	// Attach is called once for each handle; Handle.Attached returns its result.
+	Attach func(h *Handle) any
+	// Observe is told of each renewal. It must not block.
+	Observe func(e Event)
+	// Logger hears what no caller is told. Nil discards.
+	Logger *slog.Logger
+}
+
+// Event is one renewal of a token: a token call was made.
+type Event struct {
+	Provider, TenantID, IntegrationID string
+	// Err is nil for a success, an [*Error] with outcome and code when the call
+	// failed, another error when its answer could not be stored.
+	Err error
+	// Call is how long the provider took, Commit how long the store did.
+	Call, Commit time.Duration
+}
+
+// Vault hands out access tokens and renews them. It is safe for concurrent use.
+// It starts goroutines only for reads and renewals that callers asked for; each
+// ends within the lease, or within a minute when a new token cannot be stored.
+type Vault struct {
+	clock clock
+	cfg   VaultConfig
+	log   *slog.Logger
+
+	// Handles by (provider, tenant) for the default label, in two levels because
+	// a string key is hashed faster than a struct; by everything for labels; and
+	// by id.
+	byProvider atomic.Pointer[[]tenants]
+	byLabel    sync.Map // of labelKey
+	byID       sync.Map // of store.Ref
+	grow       sync.Mutex
+	finds      singleflight.Group
+	evictions  atomic.Int64
+
+	drain   sync.Mutex
+	closing bool
+	work    sync.WaitGroup
+}
+
+type labelKey struct{ provider, tenant, label string }
+
+// tenants are the handles of one provider by tenant.
+type tenants struct {
+	provider string
+	handles  *sync.Map
+}
+
+// NewVault returns a vault. All faults of the configuration are reported
+// together.
+func NewVault(cfg VaultConfig) (*Vault, error) {
+	var faults []error
+	require := func(name string, given bool) {
+		if !given {
+			faults = append(faults, fmt.Errorf("integrations/token: VaultConfig.%s is nil", name))
+		}
+	}
+	require("Store", cfg.Store != nil)
+	require("Cipher", cfg.Cipher != nil)
+	require("Client", cfg.Client != nil)
+	require("Renewer", cfg.Renewer != nil)
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	setDefault(&cfg.CacheFor, 10*time.Second)
+	setDefault(&cfg.HTTPTimeout, 10*time.Second)
+	setDefault(&cfg.CommitBudget, 5*time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	v := &Vault{clock: clock{start: time.Now()}, cfg: cfg, log: cfg.Logger}
+	v.byProvider.Store(&[]tenants{})
+	return v, nil
+}
+
+func setDefault(d *time.Duration, to time.Duration) {
+	if *d <= 0 {
+		*d = to
+	}
+}
+
+// leaseTTL outlives the call and the commit twice over: a lease that ends during
+// the call would let a second replica spend the same token.
+func (v *Vault) leaseTTL() time.Duration { return 2 * (v.cfg.HTTPTimeout + v.cfg.CommitBudget) }
+
+// Lookup returns the handle of an integration. It reads the store the first time
+// only. An integration that does not exist is an error wrapping
+// store.ErrNotFound; that is not remembered.
+func (v *Vault) Lookup(ctx context.Context, tenant, provider, label string) (*Handle, error) {
+	if label == "" {
+		if m := v.known(provider); m != nil {
+			if h, ok := m.Load(tenant); ok {
+				return touched(h), nil
+			}
+		}
+	} else if h, ok := v.byLabel.Load(labelKey{provider, tenant, label}); ok {
+		return touched(h), nil
+	}
+	return v.find(ctx, fmt.Sprintf("%q %q %q", provider, tenant, label), func(ctx context.Context) (store.Integration, error) {
+		return v.cfg.Store.Find(ctx, tenant, provider, label)
+	})
+}
+
+// LookupID is Lookup by id.
+func (v *Vault) LookupID(ctx context.Context, tenant, id string) (*Handle, error) {
+	if h := v.cached(store.Ref{TenantID: tenant, ID: id}); h != nil {
+		return touched(h), nil
+	}
+	return v.find(ctx, fmt.Sprintf("%q %q", tenant, id), func(ctx context.Context) (store.Integration, error) {
+		return v.cfg.Store.Get(ctx, tenant, id)
+	})
+}
+
+func touched(h any) *Handle {
+	handle := h.(*Handle)
+	// Written only when it changes: a line that all cores write is slow to read.
+	if !handle.used.Load() {
+		handle.used.Store(true)
+	}
+	return handle
+}
+
+// find makes the handle of a row; callers at the same time share one read.
+func (v *Vault) find(ctx context.Context, key string, read func(context.Context) (store.Integration, error)) (*Handle, error) {
+	h, err := share(ctx, v, &v.finds, key, v.cfg.CommitBudget, func(ctx context.Context) (*Handle, error) {
+		began, evictions := v.clock.now(), v.evictions.Load()
+		in, err := read(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("integrations/token: look up: %w", err)
+		}
+		if h := v.cached(store.Ref{TenantID: in.TenantID, ID: in.ID}); h != nil {
+			return h, nil
+		}
+		h := v.newHandle(in)
+		s, err := h.stateOf(in, unread, began)
+		if err != nil {
+			return nil, err
+		}
+		h.state.Store(s)
+		h = v.register(h)
+		if v.evictions.Load() != evictions {
+			h.forget() // it may have been this one, before it could be found
+		}
+		return h, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return touched(h), nil
+}
+
+func (v *Vault) cached(ref store.Ref) *Handle {
+	h, ok := v.byID.Load(ref)
+	if !ok {
+		return nil
+	}
+	return h.(*Handle)
+}
+
+// newHandle makes a handle that nobody can look up yet.
+func (v *Vault) newHandle(in store.Integration) *Handle {
+	h := &Handle{vault: v, tenant: in.TenantID, id: in.ID, provider: in.Provider, label: in.Label, externalID: in.ExternalID}
+	h.state.Store(unread)
+	if v.cfg.Attach != nil {
+		h.attached = v.cfg.Attach(h)
+	}
+	return h
+}
+
+// register makes a handle the one that is looked up, unless there is another;
+// it returns that which is.
+func (v *Vault) register(h *Handle) *Handle {
+	if other, loaded := v.byID.LoadOrStore(store.Ref{TenantID: h.tenant, ID: h.id}, h); loaded {
+		return other.(*Handle)
+	}
+	h.used.Store(true)
+	if h.label == "" {
+		v.tenants(h.provider).Store(h.tenant, h)
+	} else {
+		v.byLabel.Store(labelKey{h.provider, h.tenant, h.label}, h)
+	}
+	return h
+}
+
+// known returns the map of a provider, nil when it has none yet. There are few
+// providers: comparing their names is faster than hashing one.
+func (v *Vault) known(provider string) *sync.Map {
+	for _, t := range *v.byProvider.Load() {
+		if t.provider == provider {
+			return t.handles
+		}
+	}
+	return nil
+}
+
+// tenants returns the map of a provider, adding it by copy.
+func (v *Vault) tenants(provider string) *sync.Map {
+	if m := v.known(provider); m != nil {
+		return m
+	}
+	v.grow.Lock()
+	defer v.grow.Unlock()
+	if m := v.known(provider); m != nil {
+		return m
+	}
+	added := tenants{provider, &sync.Map{}}
+	next := append(slices.Clone(*v.byProvider.Load()), added)
+	v.byProvider.Store(&next)
+	return added.handles
+}
+
+// drop removes a handle from the cache. Those who hold it may go on using it.
+func (v *Vault) drop(h *Handle) {
+	v.byID.CompareAndDelete(store.Ref{TenantID: h.tenant, ID: h.id}, h)
+	if h.label == "" {
+		v.tenants(h.provider).CompareAndDelete(h.tenant, h)
+	} else {
+		v.byLabel.CompareAndDelete(labelKey{h.provider, h.tenant, h.label}, h)
+	}
+}
+
+// Evict makes the next use of an integration read its row: after a change made
+// here. What was known is not used again, even if the row cannot be read.
+func (v *Vault) Evict(tenant, id string) {
+	v.evictions.Add(1)
+	if h := v.cached(store.Ref{TenantID: tenant, ID: id}); h != nil {
+		h.forget()
+	}
+}
+
+const (
+	sweepEvery = time.Minute
+	idleSweeps = 60
+)
+
+// Run ticks the clock, which makes hand-outs cheaper, and drops handles that
+// nobody used for an hour. It returns nil when ctx ends.
+func (v *Vault) Run(ctx context.Context) error {
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() { v.sweepLoop(ctx) })
+	v.clock.run(ctx)
+	sweeper.Wait()
+	return nil
+}
+
+func (v *Vault) sweepLoop(ctx context.Context) {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			v.sweep()
+		}
+	}
+}
+
+func (v *Vault) sweep() {
+	v.byID.Range(func(_, value any) bool {
+		h := value.(*Handle)
+		if h.used.Swap(false) {
+			h.idle = 0
+		} else if h.idle++; h.idle >= idleSweeps {
+			v.drop(h)
+		}
+		return true
+	})
+}
+
+// begin counts work that Shutdown has to wait for. False means none may begin
+// any more.
+func (v *Vault) begin() bool {
+	v.drain.Lock()
+	defer v.drain.Unlock()
+	if v.closing {
+		return false
+	}
+	v.work.Add(1)
+	return true
+}
+
+// Shutdown lets no renewal begin any more and waits for those that run. Tokens
+// that still last are handed out as before; callers who would need another one
+// get an [*Error] with the code "shutting_down". It returns ctx's error when ctx
+// ends first.
+func (v *Vault) Shutdown(ctx context.Context) error {
+	v.drain.Lock()
+	v.closing = true
+	v.drain.Unlock()
+	done := make(chan struct{})
+	go func() {
+		v.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-done:
+		return nil
+	}
+}
