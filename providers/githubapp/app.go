@@ -1,0 +1,216 @@
+// Package githubapp connects GitHub: installations of a GitHub App with minted
+// tokens, users of a GitHub App, and users of a classic OAuth App, with
+// go-github clients and signed webhooks.
+//
+// One registration works in one [Mode]:
+//
+//   - [ModeInstallation] is for what an organisation gives to your service: its
+//     repositories, its webhooks. Nobody has to stay employed for it to go on.
+//   - [ModeUser] is for what a person does through your service: calls are that
+//     person's, within what both the person and the App may do.
+//   - [ModeOAuthApp] is for OAuth Apps that exist already. Scopes are coarse,
+//     tokens do not end, and nobody tells when one is revoked.
+//
+// For several register several providers, each under a Key of its own. A GitHub
+// App has one webhook URL: give it to the key in ModeInstallation.
+//
+// What is said about GitHub was read in docs.github.com and github.com/github/docs
+// in November 2026 where a comment names the page. From memory, and not
+// confirmed by a document, are: the paths of an App and the host for uploads on
+// SUBDOMAIN.ghe.com; 401 and 422 as answers to minting.
+package githubapp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/token"
+	"github.com/saas-integrations/integrations/webhook"
+)
+
+// Key is the default key, and the Kind of every connection of this adapter.
+const Key = "github"
+
+// Mode is what a tenant connects.
+type Mode int
+
+const (
+	// ModeInstallation connects an installation of a GitHub App on an
+	// organisation or a user. Calls are the App's own. An installation belongs to
+	// one tenant unless Config.Shared is set. This is the default.
+	ModeInstallation Mode = iota
+	// ModeUser connects a person through a GitHub App. Calls are that person's,
+	// within the App's permissions. Several tenants may connect one person.
+	ModeUser
+	// ModeOAuthApp connects a person through a classic OAuth App with scopes.
+	// Several tenants may connect one person.
+	ModeOAuthApp
+)
+
+// Config is a GitHub App or OAuth App. ClientID and ClientSecret are required;
+// ModeInstallation needs AppID and PrivateKeyPEM too.
+type Config struct {
+	// Key names this registration. Defaults to "github".
+	Key string
+	// Mode is what a tenant connects. Defaults to ModeInstallation.
+	Mode Mode
+	// AppID is the App's number.
+	AppID int64
+	// Slug is the App's name in its URL, github.com/apps/SLUG. With it a new
+	// connection starts at the page where the App is installed; this library's
+	// callback must then be the first of the App's callback URLs. Without it the
+	// user is only asked to authorize, and must have exactly one installation.
+	Slug string
+	// PrivateKeyPEM is the App's private key, RSA of at least 2048 bits in
+	// PKCS #1, as GitHub makes it, or PKCS #8.
+	PrivateKeyPEM string
+	// ClientID and ClientSecret are on the App's settings page. In
+	// ModeInstallation "Request user authorization (OAuth) during installation"
+	// must be on: without the user's code nobody proves that an installation is
+	// theirs.
+	ClientID, ClientSecret string
+	// WebhookSecrets verify webhooks, each of at least 16 bytes; several while one
+	// is being replaced. Without any the app receives none.
+	WebhookSecrets []string
+	// Scopes are of an OAuth App only.
+	Scopes []string
+	// RedirectURL replaces BaseURL/{key}/callback.
+	RedirectURL string
+	// EnterpriseHost is where the App is registered when that is not github.com:
+	// the host name of an Enterprise Server, on port 443, or SUBDOMAIN.ghe.com.
+	// Clients come from [App.Client] then.
+	EnterpriseHost string
+	// UninstallOnDisconnect removes the installation from GitHub when a tenant
+	// disconnects it. By default only the token is revoked and the App stays
+	// installed.
+	UninstallOnDisconnect bool
+	// Shared lets several tenants connect one installation. By default it belongs
+	// to the first. Users are always shared.
+	Shared bool
+}
+
+// App is GitHub as a providers.Provider. It is immutable and safe for concurrent
+// use.
+type App struct {
+	cfg     Config // without the secrets
+	site    site
+	secret  token.Secret
+	key     *privateKey
+	keyErr  error         // why there is no key
+	hmac    *webhook.HMAC // nil without secrets
+	hmacErr error         // why there is none in spite of secrets
+}
+
+var (
+	_ providers.Provider         = (*App)(nil)
+	_ providers.Renewer          = (*App)(nil)
+	_ token.EarlyRenewer         = (*App)(nil)
+	_ providers.Revoker          = (*App)(nil)
+	_ providers.WebhookReceiver  = (*App)(nil)
+	_ providers.LifecycleReader  = (*App)(nil)
+	_ providers.AnswerClassifier = (*App)(nil)
+	_ providers.Lander           = (*App)(nil)
+)
+
+// New returns the app. It never fails: the Manager reports every fault of the
+// configuration.
+func New(cfg Config) *App {
+	if cfg.Key == "" {
+		cfg.Key = Key
+	}
+	a := &App{site: siteOf(cfg.EnterpriseHost), secret: token.NewSecret(cfg.ClientSecret)}
+	a.key, a.keyErr = parsePrivateKey(cfg.PrivateKeyPEM)
+	if len(cfg.WebhookSecrets) > 0 {
+		a.hmac, a.hmacErr = newVerifier(cfg.WebhookSecrets)
+	}
+	cfg.ClientSecret, cfg.PrivateKeyPEM, cfg.WebhookSecrets = "", "", nil
+	a.cfg = cfg
+	return a
+}
+
+// Info implements providers.Provider.
+func (a *App) Info() providers.Info {
+	i := providers.Info{
+		Key: a.cfg.Key, Kind: Key, Name: "GitHub", Hosts: a.site.hosts(), PKCE: true, RedirectURL: a.cfg.RedirectURL,
+	}
+	if a.cfg.Mode == ModeOAuthApp {
+		i.Scopes = a.cfg.Scopes
+	}
+	return i
+}
+
+// Validate implements providers.Provider. It names every fault of the Config
+// given to New.
+func (a *App) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("integrations/githubapp: %s: "+format, append([]any{a.cfg.Key}, args...)...))
+	}
+	if !providers.ValidKey(a.cfg.Key) {
+		fault("Key must match [a-z][a-z0-9_]{0,63}")
+	}
+	if a.cfg.ClientID == "" {
+		fault("ClientID is empty")
+	}
+	if a.secret.IsZero() {
+		fault("ClientSecret is empty")
+	}
+	if a.hmacErr != nil {
+		fault("WebhookSecrets: %w", a.hmacErr)
+	}
+	if !isEnterpriseHost(a.cfg.EnterpriseHost) {
+		fault("EnterpriseHost must be a plain host name or SUBDOMAIN.ghe.com, and empty for github.com")
+	}
+	switch a.cfg.Mode {
+	case ModeInstallation:
+		if a.cfg.AppID <= 0 {
+			fault("AppID is missing")
+		}
+		if a.keyErr != nil {
+			fault("PrivateKeyPEM %w", a.keyErr)
+		}
+		if strings.ContainsAny(a.cfg.Slug, "/:. ") {
+			fault("Slug is the App's name in its URL, not the URL")
+		}
+	case ModeUser, ModeOAuthApp:
+	default:
+		fault("Mode is unknown")
+	}
+	if a.cfg.Mode != ModeOAuthApp && len(a.cfg.Scopes) > 0 {
+		fault("Scopes are of an OAuth App only: a GitHub App has permissions")
+	}
+	return errors.Join(faults...)
+}
+
+// Account is what GitHub told about a connected account, kept as ProviderData.
+type Account struct {
+	// Login, ID and Type ("Organization" or "User") are of the account the App is
+	// installed on, or of the user.
+	Login string `json:"login,omitempty"`
+	ID    int64  `json:"id,omitempty"`
+	Type  string `json:"type,omitempty"`
+	// AppID, Permissions, RepositorySelection ("all" or "selected") and Suspended
+	// are of an installation. Its own id is the integration's external id.
+	AppID               int64             `json:"app_id,omitempty"`
+	Permissions         map[string]string `json:"permissions,omitempty"`
+	RepositorySelection string            `json:"repository_selection,omitempty"`
+	Suspended           bool              `json:"suspended,omitempty"`
+	// Host is Config.EnterpriseHost, "" on github.com.
+	Host string `json:"host,omitempty"`
+}
+
+// ReadAccount reads the account of a snapshot. The error wraps
+// providers.ErrInvalid.
+func ReadAccount(s providers.Snapshot) (Account, error) {
+	var a Account
+	if len(s.ProviderData) == 0 {
+		return a, nil
+	}
+	if err := json.Unmarshal(s.ProviderData, &a); err != nil {
+		return a, fmt.Errorf("integrations/githubapp: provider data: %w", providers.ErrInvalid)
+	}
+	return a, nil
+}

@@ -1,0 +1,215 @@
+package providers
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/saas-integrations/integrations/ratelimit"
+	"github.com/saas-integrations/integrations/token"
+)
+
+// headLen is how much of a JSON answer a classifier may look at.
+const headLen = 512
+
+// transport is a Connection seen as the http.RoundTripper that its client uses:
+// one function instead of a tower of wrappers, because each wrapper would copy
+// the request again.
+type transport Connection
+
+// RoundTrip checks the host, waits for the budget, reads the token after the
+// wait, sends, and, when the provider refuses the token and the body can be read
+// again, sends once more with another token. The request is not changed.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := t.cfg.Hosts.Check(r.URL); err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	ctx := r.Context()
+	wait, err := t.wait(ctx)
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	tok, err := t.cfg.Source.Token(ctx)
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	resp, verdict, err := t.send(r, tok, 1, wait)
+	if err != nil || (verdict != AnswerTokenExpired && verdict != AnswerTokenDead) {
+		return resp, err
+	}
+	return t.replay(r, resp, tok, verdict)
+}
+
+// replay tells the source that a token was refused and sends the request once
+// more if there is another token and the body can be read again. Otherwise the
+// provider's refusal is the answer.
+func (t *transport) replay(r *http.Request, resp *http.Response, tok *token.Token, verdict Answer) (*http.Response, error) {
+	ctx := r.Context()
+	next, again, err := t.cfg.Source.Rejected(ctx, tok.Gen, verdict == AnswerTokenDead)
+	if err != nil {
+		drain(resp)
+		return nil, err
+	}
+	if !again || (r.Body != nil && r.Body != http.NoBody && r.GetBody == nil) {
+		return resp, nil
+	}
+	drain(resp)
+	second := *r
+	if r.GetBody != nil {
+		if second.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	wait, err := t.wait(ctx)
+	if err != nil {
+		closeBody(&second)
+		return nil, err
+	}
+	resp, _, err = t.send(&second, next, 2, wait)
+	return resp, err
+}
+
+func (t *transport) wait(ctx context.Context) (time.Duration, error) {
+	if t.cfg.Limiter == nil {
+		return 0, nil
+	}
+	if t.cfg.Observe == nil {
+		return 0, t.cfg.Limiter.Wait(ctx, t.charge())
+	}
+	start := time.Now()
+	err := t.cfg.Limiter.Wait(ctx, t.charge())
+	return time.Since(start), err
+}
+
+func (t *transport) charge() ratelimit.Call {
+	return ratelimit.Call{Provider: t.cfg.Provider, Account: t.cfg.Account, TenantID: t.cfg.TenantID, Cost: 1}
+}
+
+// send makes one attempt with a copy of the request that carries the token.
+func (t *transport) send(r *http.Request, tok *token.Token, attempt int, wait time.Duration) (*http.Response, Answer, error) {
+	out := *r
+	out.Header = maps.Clone(r.Header)
+	if out.Header == nil {
+		out.Header = make(http.Header, 1)
+	}
+	out.Header["Authorization"] = tok.Header
+
+	var start time.Time
+	if t.cfg.Observe != nil {
+		start = time.Now()
+	}
+	resp, err := t.cfg.Transport.RoundTrip(&out)
+	verdict := AnswerOK
+	if err == nil {
+		verdict, err = t.judge(resp)
+	}
+	if t.cfg.Limiter != nil && resp != nil {
+		limited := verdict == AnswerLimited
+		t.cfg.Limiter.Answered(t.charge(), ratelimit.Answer{
+			Status: resp.StatusCode, Header: resp.Header, Limited: limited, RetryAfter: retryAfter(resp.Header, limited),
+		})
+	}
+	if t.cfg.Observe != nil {
+		t.observe(r, resp, attempt, wait, time.Since(start), verdict, err)
+	}
+	if err != nil {
+		if resp != nil {
+			drain(resp)
+		}
+		return nil, verdict, err
+	}
+	return resp, verdict, nil
+}
+
+func (t *transport) observe(r *http.Request, resp *http.Response, attempt int, wait, took time.Duration, verdict Answer, err error) {
+	c := Call{
+		TenantID: t.cfg.TenantID, IntegrationID: t.cfg.IntegrationID, Provider: t.cfg.Provider,
+		Method: r.Method, Host: r.URL.Host, Attempt: attempt, Wait: wait, Duration: took,
+		Limited: verdict == AnswerLimited, Err: err,
+	}
+	if resp != nil {
+		c.Status = resp.StatusCode
+	}
+	t.cfg.Observe(r.Context(), c)
+}
+
+// judge asks the adapter what an answer means, letting it see the head of a JSON
+// body and putting that back.
+func (t *transport) judge(resp *http.Response) (Answer, error) {
+	if t.cfg.Classifier == nil {
+		switch resp.StatusCode {
+		case http.StatusUnauthorized:
+			return AnswerTokenExpired, nil
+		case http.StatusTooManyRequests:
+			return AnswerLimited, nil
+		}
+		return AnswerOK, nil
+	}
+	var head []byte
+	if resp.Body != nil && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+		buf := make([]byte, headLen)
+		n, err := io.ReadFull(resp.Body, buf)
+		head = buf[:n]
+		rest := resp.Body
+		switch err {
+		case nil:
+			resp.Body = &headed{Reader: io.MultiReader(bytes.NewReader(head), rest), Closer: rest}
+		case io.EOF, io.ErrUnexpectedEOF:
+			resp.Body = &headed{Reader: bytes.NewReader(head), Closer: rest}
+		default:
+			// The reader fails again for whoever reads the body.
+			resp.Body = &headed{Reader: io.MultiReader(bytes.NewReader(head), failing{err}), Closer: rest}
+		}
+	}
+	return t.cfg.Classifier.ClassifyAnswer(resp.StatusCode, resp.Header, head), nil
+}
+
+// headed is a body whose head was read and put back.
+type headed struct {
+	io.Reader
+	io.Closer
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// retryAfter is the pause an answer asks for. Only a refusal is read: a header
+// on a success is not a request to stop.
+func retryAfter(h http.Header, limited bool) time.Duration {
+	if !limited {
+		return 0
+	}
+	return token.ParseRetryAfter(h, time.Now())
+}
+
+// drain reads a little of a body that nobody wants, so that its connection can
+// be used again, and closes it.
+func drain(resp *http.Response) {
+	if resp.Body != nil {
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+		_ = resp.Body.Close()
+	}
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}
+
+// newOwner makes a name for a lease holder, 32 bytes long.
+func newOwner() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}
