@@ -1,0 +1,285 @@
+package integrations
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/token"
+)
+
+// maxParam bounds each parameter of a callback, maxQuery all of them.
+const (
+	maxParam = 4 << 10
+	maxQuery = 16 << 10
+	maxError = 64
+)
+
+// CallbackHandler finishes flows of one provider. It checks, in this order and
+// before anything is asked of the provider: the form of the parameters; the
+// state, which works once; that it was made for this provider; the browser's
+// cookie; that the same user of the same tenant is signed in; the issuer. Only
+// then is the code exchanged. It panics for a key that no provider has.
+//
+// What fails before the cookie was seen to match gets one page with one code,
+// whatever it was. Later failures go to the flow's return path.
+func (m *Manager) CallbackHandler(key string) http.Handler {
+	p := m.mustProvider(key)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.Header().Set("Allow", http.MethodGet)
+			writeError(w, http.StatusMethodNotAllowed, codeInvalid)
+			return
+		}
+		q, ok := callbackQuery(r.URL.RawQuery)
+		if !ok {
+			m.refuse(w, r, p, Identity{}, http.StatusBadRequest, codeState, ErrInvalid)
+			return
+		}
+		if !q.Has("state") {
+			m.land(w, r, p, q)
+			return
+		}
+		m.callback(w, r, p, q)
+	})
+}
+
+// callbackQuery parses the parameters of a callback. Each must be there once and
+// within bounds.
+func callbackQuery(raw string) (url.Values, bool) {
+	if len(raw) > maxQuery {
+		return nil, false
+	}
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, false
+	}
+	for name, v := range q {
+		if len(v) != 1 || len(v[0]) > maxParam {
+			return nil, false
+		}
+		if name == "error" && len(v[0]) > maxError {
+			return nil, false
+		}
+	}
+	return q, true
+}
+
+func (m *Manager) callback(w http.ResponseWriter, r *http.Request, p *provider, q url.Values) {
+	ctx := r.Context()
+	state := q.Get("state")
+	if !isSecret(state) {
+		m.refuse(w, r, p, Identity{}, http.StatusBadRequest, codeState, ErrInvalid)
+		return
+	}
+	who, idErr := m.identify(r)
+	if errors.Is(idErr, ErrUnauthenticated) && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		// A host session with SameSite=Strict is not sent on the way back from
+		// the provider. A reload is a request of this site's own.
+		writePage(w, http.StatusOK, page{Title: "One moment", Reload: true})
+		return
+	}
+	browser := ""
+	cookie := m.flowCookie(state, "", -1)
+	if c, err := r.Cookie(cookie.Name); err == nil {
+		browser = c.Value
+	}
+	http.SetCookie(w, cookie) // the flow is over, whatever comes of it
+
+	flow, err := m.cfg.Store.ConsumeFlow(ctx, hash(state))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		m.log.ErrorContext(ctx, "integrations: callback failed", "provider", p.info.Key, "error", err)
+		m.refuse(w, r, p, Identity{}, http.StatusServiceUnavailable, codeInternal, err)
+		return
+	}
+	if err != nil || flow.Provider != p.info.Key || !isSecret(browser) || !sameHash(browser, flow.BrowserHash) {
+		m.refuse(w, r, p, Identity{}, http.StatusBadRequest, codeState, store.ErrNotFound)
+		return
+	}
+	if idErr != nil {
+		m.failConnect(w, r, p, who, idErr)
+		return
+	}
+	if who.TenantID != flow.TenantID || who.UserID != flow.ActorID ||
+		(flow.SessionHash != "" && !sameHash(who.SessionID, flow.SessionHash)) {
+		m.refuse(w, r, p, who, http.StatusForbidden, codeOtherUser, ErrForbidden)
+		return
+	}
+	code, err := m.finish(ctx, p, flow, q)
+	m.observe(ctx, FlowEvent{Provider: p.info.Key, TenantID: who.TenantID, UserID: who.UserID, Result: code, Err: err})
+	if code == codeInternal {
+		m.log.ErrorContext(ctx, "integrations: callback failed", "provider", p.info.Key, "error", err)
+	}
+	redirect(w, returnURL(flow.ReturnTo, p.info.Key, code))
+}
+
+// refuse answers a callback that nothing comes of.
+func (m *Manager) refuse(w http.ResponseWriter, r *http.Request, p *provider, who Identity, status int, code string, err error) {
+	m.observe(r.Context(), FlowEvent{Provider: p.info.Key, TenantID: who.TenantID, UserID: who.UserID, Result: code, Err: err})
+	writeError(w, status, code)
+}
+
+// land answers a callback without state: the user started at the provider.
+// Nothing is bound by it.
+func (m *Manager) land(w http.ResponseWriter, r *http.Request, p *provider, q url.Values) {
+	if p.lander != nil {
+		if l, ok := p.lander.Land(q); ok {
+			if _, err := m.identify(r); err != nil {
+				m.failConnect(w, r, p, Identity{}, err)
+				return
+			}
+			if l.OfferConnect {
+				m.connectButton(w, p, nil)
+			} else {
+				redirect(w, returnURL(m.cfg.ReturnTo, p.info.Key, resultCode(l.Result)))
+			}
+			return
+		}
+	}
+	m.refuse(w, r, p, Identity{}, http.StatusBadRequest, codeState, ErrInvalid)
+}
+
+// finish exchanges the code and stores the account. It returns the result code
+// of the flow, and the cause of a failure.
+func (m *Manager) finish(ctx context.Context, p *provider, flow store.Flow, q url.Values) (string, error) {
+	if code := q.Get("error"); code != "" {
+		if code == "access_denied" {
+			return providers.RefusedDenied, &providers.Refusal{Code: providers.RefusedDenied}
+		}
+		return codeProviderError, &providers.Refusal{Code: resultCode(code)}
+	}
+	if iss := q.Get("iss"); iss != "" && p.info.Issuer != "" && iss != p.info.Issuer {
+		return codeIssuer, &providers.Refusal{Code: codeIssuer}
+	}
+	x := providers.Exchange{
+		Code: q.Get("code"), Query: q, RedirectURL: flow.RedirectURI,
+		ExpectExternalID: flow.ExpectExternalID, Client: m.client, HTTP: p.http,
+	}
+	if flow.Verifier != nil {
+		verifier, err := m.cfg.Cipher.Open(nil, flow.Verifier, verifierBinding(flow))
+		if err != nil {
+			return codeInternal, err
+		}
+		x.Verifier = string(verifier)
+	}
+	account, err := p.Exchange(ctx, x)
+	if err != nil {
+		return exchangeCode(err), err
+	}
+	if account.ExternalID == "" || len(account.ExternalID) > 191 || account.Grant.AccessToken.IsZero() {
+		return codeInternal, fmt.Errorf("integrations: provider %s returned no account or no token", p.info.Key)
+	}
+	if flow.ExpectExternalID != "" && account.ExternalID != flow.ExpectExternalID {
+		return codeMismatch, ErrAccountMismatch
+	}
+	switch err := m.connect(ctx, p, flow, account); {
+	case errors.Is(err, store.ErrTaken):
+		return codeTaken, ErrAccountTaken
+	case err != nil:
+		return codeInternal, err
+	}
+	return codeConnected, nil
+}
+
+// exchangeCode is the result code of a failed exchange.
+func exchangeCode(err error) string {
+	var refusal *providers.Refusal
+	var call *token.Error
+	switch {
+	case errors.As(err, &refusal):
+		return resultCode(refusal.Code)
+	case errors.As(err, &call) && call.Outcome == token.AppFault:
+		return codeMisconfigured
+	case errors.As(err, &call) && (call.Outcome == token.Transient || call.Outcome == token.Ambiguous),
+		errors.Is(err, ErrTransient):
+		return codeUnavailable
+	default:
+		return codeExchange
+	}
+}
+
+// resultCode lets only short plain codes into a return URL.
+func resultCode(code string) string {
+	if code == "" || len(code) > maxError {
+		return codeProviderError
+	}
+	for i := range len(code) {
+		if c := code[i]; (c < 'a' || c > 'z') && c != '_' {
+			return codeProviderError
+		}
+	}
+	return code
+}
+
+// connectTries is how often storing a grant is tried when somebody else changes
+// the same row at the same time.
+const connectTries = 5
+
+// connect stores a fresh grant as a new integration or in place of the old
+// grant of the same one.
+func (m *Manager) connect(ctx context.Context, p *provider, flow store.Flow, a providers.Account) error {
+	// The code is spent: a browser that goes away must not lose the grant.
+	ctx = context.WithoutCancel(ctx)
+	for try := 1; ; try++ {
+		err := m.connectOnce(ctx, p, flow, a)
+		if !errors.Is(err, store.ErrConflict) || try == connectTries {
+			return err
+		}
+	}
+}
+
+func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow, a providers.Account) error {
+	old, err := m.cfg.Store.Find(ctx, flow.TenantID, p.info.Key, flow.Label)
+	kind := ChangeReconnected
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		old = store.Integration{ID: newID()}
+		kind = ChangeConnected
+	case err != nil:
+		return err
+	case old.Status == store.Disconnected || old.Status == store.Revoked:
+		kind = ChangeConnected
+	}
+	scopes := a.Grant.Scopes
+	if scopes == nil {
+		// RFC 6749 section 5.1: an answer without scope granted what was asked.
+		scopes = flow.Scopes
+	}
+	c := store.Connect{
+		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen,
+		ExternalID: a.ExternalID, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
+		RefreshIn: token.RefreshIn(p.renewer, a.Grant.ExpiresIn, old.ID),
+		Scopes:    scopes, ProviderData: a.ProviderData,
+	}
+	if a.Exclusive {
+		c.ExclusiveKey = p.info.Key + "|" + a.ExternalID
+	}
+	if c.AccessToken, c.RefreshToken, c.KeyID, err = token.SealGrant(m.cfg.Cipher, c.TenantID, c.Provider, c.ID, a.Grant); err != nil {
+		return err
+	}
+	if c.Change, err = m.changeOf(Change{
+		Kind: kind, TenantID: c.TenantID, IntegrationID: c.ID, Provider: c.Provider, Label: c.Label,
+		ExternalID: c.ExternalID, Status: store.Active,
+	}); err != nil {
+		return err
+	}
+	if _, err = m.cfg.Store.Connect(ctx, c); err != nil {
+		return err
+	}
+	m.vault.Evict(c.TenantID, c.ID)
+	m.wake()
+	return nil
+}
+
+// newID makes the id of an integration: 16 random bytes in hex.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,154 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/token"
+)
+
+// ConnectionOption narrows [Manager.Connection].
+type ConnectionOption struct{ label string }
+
+// WithLabel picks the integration connected under a label.
+func WithLabel(label string) ConnectionOption { return ConnectionOption{label: label} }
+
+// Connection returns the tenant's connection to a provider. It is a live handle:
+// keep it, share it, or ask again, which costs about a map look-up.
+//
+// It returns an error wrapping [ErrNotConnected], [ErrReconnectRequired],
+// [ErrSuspended] or [ErrDisconnected] when there is no usable integration, and
+// [ErrInvalid] for a key that no provider has.
+func (m *Manager) Connection(ctx context.Context, tenant, key string, opts ...ConnectionOption) (*providers.Connection, error) {
+	if m.providers[key] == nil {
+		return nil, fmt.Errorf("%w: no provider %q", ErrInvalid, key)
+	}
+	label := ""
+	for _, o := range opts {
+		label = o.label
+	}
+	h, err := m.vault.Lookup(ctx, tenant, key, label)
+	if err != nil {
+		return nil, usable(err)
+	}
+	return m.usableConnection(ctx, h)
+}
+
+// ConnectionByID is [Manager.Connection] by the id of the integration.
+func (m *Manager) ConnectionByID(ctx context.Context, tenant, integrationID string) (*providers.Connection, error) {
+	h, err := m.vault.LookupID(ctx, tenant, integrationID)
+	if err != nil {
+		return nil, usable(err)
+	}
+	if m.providers[h.Provider()] == nil {
+		return nil, fmt.Errorf("%w: no provider %q", ErrInvalid, h.Provider())
+	}
+	return m.usableConnection(ctx, h)
+}
+
+func (m *Manager) usableConnection(ctx context.Context, h *token.Handle) (*providers.Connection, error) {
+	if err := h.Usable(ctx); err != nil {
+		return nil, usable(err)
+	}
+	return h.Attached().(*providers.Connection), nil
+}
+
+// attach makes the one Connection of a handle.
+func (m *Manager) attach(h *token.Handle) any {
+	p := m.providers[h.Provider()]
+	if p == nil {
+		return nil
+	}
+	c, err := providers.NewConnection(providers.ConnectionConfig{
+		TenantID: h.TenantID(), IntegrationID: h.ID(), Label: h.Label(),
+		Provider: p.info.Key, Kind: p.info.Kind, Account: h.ExternalID(),
+		Source: source{h}, Hosts: p.hosts, Transport: m.cfg.Transport, Limiter: m.cfg.Limiter,
+		Classifier: p.classifier, Syncs: m.syncs(h), Observe: m.observeCall(),
+	})
+	if err != nil {
+		panic("integrations: " + err.Error()) // not possible: New checked every part
+	}
+	return c
+}
+
+// observeCall is nil without an observer, so that calls are not timed for
+// nobody.
+func (m *Manager) observeCall() func(context.Context, providers.Call) {
+	if m.cfg.Observer == nil {
+		return nil
+	}
+	return func(ctx context.Context, c providers.Call) { m.cfg.Observer.Observe(ctx, c) }
+}
+
+// source is a vault's handle as a connection sees it.
+type source struct{ h *token.Handle }
+
+func (s source) Token(ctx context.Context) (*token.Token, error) {
+	t, err := s.h.Token(ctx)
+	if err != nil {
+		return nil, usable(err)
+	}
+	return t, nil
+}
+
+func (s source) Rejected(ctx context.Context, gen int64, dead bool) (*token.Token, bool, error) {
+	t, again, err := s.h.Rejected(ctx, gen, dead)
+	return t, again, usable(err)
+}
+
+func (s source) Snapshot(ctx context.Context) (providers.Snapshot, error) {
+	in, err := s.h.Info(ctx)
+	if err != nil {
+		return providers.Snapshot{}, usable(err)
+	}
+	return providers.Snapshot{
+		TenantID: s.h.TenantID(), IntegrationID: s.h.ID(), Provider: s.h.Provider(), Label: s.h.Label(),
+		ExternalID: in.ExternalID, Scopes: in.Scopes, Metadata: in.Metadata, ProviderData: in.ProviderData,
+	}, nil
+}
+
+func snapshot(in store.Integration) providers.Snapshot {
+	return providers.Snapshot{
+		TenantID: in.TenantID, IntegrationID: in.ID, Provider: in.Provider, Label: in.Label, ExternalID: in.ExternalID,
+		Scopes: in.Scopes, Metadata: in.Metadata, ProviderData: in.ProviderData,
+	}
+}
+
+// syncs returns the store's checkpoints for one integration, nil when it keeps
+// none.
+func (m *Manager) syncs(h *token.Handle) providers.Syncs {
+	c, ok := m.cfg.Store.(store.Checkpoints)
+	if !ok {
+		return nil
+	}
+	return checkpoints{c, store.Ref{TenantID: h.TenantID(), ID: h.ID()}}
+}
+
+type checkpoints struct {
+	store store.Checkpoints
+	ref   store.Ref
+}
+
+func (c checkpoints) Load(ctx context.Context, name string) ([]byte, int64, error) {
+	return c.store.Checkpoint(ctx, c.ref, name)
+}
+
+func (c checkpoints) Save(ctx context.Context, name string, value []byte, version int64) (int64, error) {
+	v, err := c.store.SaveCheckpoint(ctx, c.ref, name, value, version)
+	if errors.Is(err, store.ErrConflict) {
+		return 0, fmt.Errorf("%w: checkpoint was saved by somebody else", ErrConflict)
+	}
+	return v, err
+}
+
+func (c checkpoints) TryLease(ctx context.Context, name, owner string, ttl time.Duration) (bool, error) {
+	return c.store.TryLease(ctx, c.ref, name, owner, ttl)
+}
+
+func (c checkpoints) Release(ctx context.Context, name, owner string) error {
+	return c.store.ReleaseLease(ctx, c.ref, name, owner)
+}

@@ -1,0 +1,128 @@
+package integrations_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/google/go-github/v62/github"
+	"github.com/saas-integrations/integrations"
+	"github.com/saas-integrations/integrations/crypto"
+	"github.com/saas-integrations/integrations/integrationstest"
+	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/providers/githubapp"
+	"github.com/saas-integrations/integrations/providers/slackapp"
+	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/webhook"
+	"golang.org/x/sync/errgroup"
+)
+
+// setUp is the quick start of the README and of the package comment. The store
+// is sqlstore.New(db, sqlstore.SQLite, nil) there.
+func setUp(ctx context.Context, group *errgroup.Group, mux *http.ServeMux, st store.Store, encryptionKey string, slackConfig slackapp.Config,
+	identify func(*http.Request) (integrations.Identity, error), tellTheTenant func(context.Context, integrations.Change) error,
+) (*integrations.Manager, error) {
+	key, err := crypto.ParseKey("k1", encryptionKey)
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := crypto.NewKeyring(key)
+	if err != nil {
+		return nil, err
+	}
+	m, err := integrations.New(ctx, integrations.Config{
+		Store:     st,
+		Cipher:    keyring,
+		BaseURL:   "https://app.example.com/integrations",
+		Identify:  identify,
+		Providers: []providers.Provider{slackapp.New(slackConfig)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/integrations/", m.Handler())
+	m.OnChange(func(ctx context.Context, c integrations.Change) error { return tellTheTenant(ctx, c) })
+	group.Go(func() error { return m.Run(ctx) })
+	return m, nil
+}
+
+// announce is a host's code under test: it posts pushes to the tenant's Slack.
+func announce(m *integrations.Manager) {
+	m.OnWebhook(githubapp.Push(func(ctx context.Context, ev webhook.Event, p *github.PushEvent) error {
+		conn, err := m.Connection(ctx, ev.TenantID, slackapp.Key)
+		if errors.Is(err, integrations.ErrNotConnected) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, err = slackapp.Notify(ctx, conn, slackapp.Message{Text: p.GetRepo().GetFullName() + " was pushed"})
+		return err
+	}))
+}
+
+// TestAnnounce is a host's unit test: fakes, a store in memory, no background
+// work.
+func TestAnnounce(t *testing.T) {
+	kit := integrationstest.New(t)
+	kit.Connect("tenant-1", slackapp.Key)
+	announce(kit.Manager())
+	id := kit.GitHub.Install("acme", "ann")
+	kit.Connect("tenant-1", githubapp.Key, "acme")
+
+	kit.GitHub.Push(id, "api", "refs/heads/main")
+	if err := kit.Manager().Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if sent := kit.Slack.Sent(); len(sent) != 1 || sent[0].Text != "acme/api was pushed" {
+		t.Fatalf("sent %+v", sent)
+	}
+}
+
+// tb lets an example use the kit.
+type tb struct{}
+
+func (tb) Helper()                           {}
+func (tb) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+func ExampleNew() {
+	kit := integrationstest.New(tb{})
+	ctx, stop := context.WithCancel(context.Background())
+	group, ctx := errgroup.WithContext(ctx)
+	_, err := setUp(ctx, group, http.NewServeMux(), kit.Config().Store, "7478efc48024e7a9fc361ac87890532532248df7fd806d6c7f68eb0308e9a645",
+		kit.Slack.App(), integrationstest.Identify, func(context.Context, integrations.Change) error { return nil })
+	fmt.Println(err)
+	stop()
+	fmt.Println(group.Wait())
+	// Output:
+	// <nil>
+	// <nil>
+}
+
+func ExampleManager_Connection() {
+	kit := integrationstest.New(tb{})
+	kit.Connect("tenant-1", slackapp.Key)
+	m, ctx := kit.Manager(), context.Background()
+
+	conn, err := m.Connection(ctx, "tenant-1", slackapp.Key)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	posted, err := slackapp.Notify(ctx, conn, slackapp.Message{Text: "Deployed"})
+	fmt.Println(posted.Channel, err)
+	who, err := slackapp.Client(conn).AuthTestContext(ctx) // slack-go
+	fmt.Println(who.TeamID, err)
+	resp, err := conn.HTTPClient().Get("https://slack.com/api/auth.test") // any SDK
+	fmt.Println(resp.StatusCode, err)
+
+	_, err = m.Connection(ctx, "tenant-2", slackapp.Key)
+	fmt.Println(errors.Is(err, integrations.ErrNotConnected))
+	// Output:
+	// CT-tenant-1 <nil>
+	// T-tenant-1 <nil>
+	// 200 <nil>
+	// true
+}

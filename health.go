@@ -1,0 +1,68 @@
+package integrations
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+// Health is the state of the library in this process and of what it shares.
+type Health struct {
+	// Running says that Run is running in this process.
+	Running bool `json:"running"`
+	// Integrations counts integrations by status. Nil when the store cannot
+	// tell.
+	Integrations map[Status]int64 `json:"integrations,omitempty"`
+	// Keys counts sealed rows by key. Nil when the store cannot tell.
+	Keys map[string]int64 `json:"keys,omitempty"`
+	// Pending and Dead count webhooks and changes that wait or failed too often.
+	Pending int64 `json:"pending"`
+	Dead    int64 `json:"dead"`
+	// OldestDue is how long the oldest of those that wait has been due.
+	OldestDue time.Duration `json:"oldestDue"`
+	// Problems says in plain words what needs attention. Empty is well.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// lateAfter is when a webhook that waits is worth a word.
+const lateAfter = 5 * time.Minute
+
+// Health looks at the store. An error means that it cannot be reached or its
+// schema is not up to date.
+func (m *Manager) Health(ctx context.Context) (Health, error) {
+	var h Health
+	if err := m.cfg.Store.Check(ctx); err != nil {
+		return h, fmt.Errorf("integrations: health: %w", err)
+	}
+	m.mu.Lock()
+	h.Running = m.running != nil
+	m.mu.Unlock()
+	if !h.Running {
+		h.Problems = append(h.Problems, "Run is not running in this process: webhooks are stored here and handled elsewhere or not at all.")
+	}
+	if admin, ok := m.cfg.Store.(store.Admin); ok {
+		var err error
+		if h.Integrations, err = admin.CountByStatus(ctx); err != nil {
+			return h, fmt.Errorf("integrations: health: %w", err)
+		}
+		if h.Keys, err = admin.CountByKey(ctx); err != nil {
+			return h, fmt.Errorf("integrations: health: %w", err)
+		}
+	}
+	if m.inbox != nil {
+		c, err := m.inbox.CountDeliveries(ctx)
+		if err != nil {
+			return h, fmt.Errorf("integrations: health: %w", err)
+		}
+		h.Pending, h.Dead, h.OldestDue = c.Pending, c.Dead, c.OldestDue
+		if c.Dead > 0 {
+			h.Problems = append(h.Problems, fmt.Sprintf("%d webhooks or changes failed too often and wait for a replay.", c.Dead))
+		}
+		if c.OldestDue > lateAfter {
+			h.Problems = append(h.Problems, "Webhooks or changes wait for "+c.OldestDue.Round(time.Second).String()+".")
+		}
+	}
+	return h, nil
+}

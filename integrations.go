@@ -1,0 +1,328 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/saas-integrations/integrations/crypto"
+	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/ratelimit"
+	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/token"
+	"github.com/saas-integrations/integrations/webhook"
+)
+
+// Config is everything a [Manager] needs. Store, Cipher, BaseURL, Identify and
+// Providers are required.
+type Config struct {
+	// Store keeps the rows: memstore.New() for tests, sqlstore.New otherwise.
+	Store store.Store
+	// Cipher seals what is stored: crypto.NewKeyring. There is no mode without.
+	Cipher crypto.Cipher
+	// BaseURL is the public https URL the handlers are mounted at, with its path:
+	// "https://app.example.com/integrations". Redirect URLs are made of it, never
+	// of a request's Host header.
+	BaseURL string
+	// Identify tells who makes a request to the connect and callback handlers, by
+	// the host's own session. It returns [ErrUnauthenticated] or [ErrForbidden]
+	// to refuse.
+	Identify func(*http.Request) (Identity, error)
+	// Providers are what tenants can connect, each under a key of its own.
+	Providers []providers.Provider
+
+	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal().
+	Limiter ratelimit.Limiter
+	// Transport sends all calls to providers. Defaults to providers.NewTransport,
+	// which dials public addresses on port 443 only. A Transport of the host's
+	// own must see to that itself.
+	Transport http.RoundTripper
+	// Logger hears what nobody returns to: failed background work. Secrets are
+	// not in it. Nil discards.
+	Logger *slog.Logger
+	// Observer is told of calls, refreshes, deliveries and flows. Nil means
+	// nobody is.
+	Observer Observer
+
+	// CacheFor is how long a replica may hand out what it knows before it looks
+	// at the store again: a disconnect elsewhere is seen within it. Defaults to
+	// 10 s.
+	CacheFor time.Duration
+	// HTTPTimeout bounds one call to a token endpoint. Defaults to 10 s.
+	HTTPTimeout time.Duration
+	// CommitBudget is how long storing a refreshed token may take before the
+	// lease is in danger. Defaults to 5 s. The lease lasts 2 × (HTTPTimeout +
+	// CommitBudget).
+	CommitBudget time.Duration
+
+	// ReturnTo is where a flow ends that named no return path: a local path.
+	// Defaults to "/".
+	ReturnTo string
+	// AllowedReturnOrigins are the origins besides local paths that return_to may
+	// lead to, for example "https://app.example.com".
+	AllowedReturnOrigins []string
+	// AllowLabel decides whether an identity may connect a provider under a
+	// label other than "". Nil refuses all.
+	AllowLabel func(ctx context.Context, who Identity, key, label string) bool
+	// AllowAccountChange lets a reconnect land on another external account.
+	AllowAccountChange bool
+	// AllowInsecureLocalhost accepts an http://localhost BaseURL, for
+	// development. Cookies are not Secure then.
+	AllowInsecureLocalhost bool
+}
+
+// Identity is who makes a request, as the host's own session says.
+type Identity struct {
+	// TenantID is the customer, at most 191 bytes. Required.
+	TenantID string
+	// UserID is the person, at most 191 bytes. Required: a flow must be finished
+	// by the one who started it.
+	UserID string
+	// SessionID, when not "", binds a flow to one session of the person.
+	SessionID string
+}
+
+// Observer is told what happens. Events are a [providers.Call], a [token.Event],
+// a [webhook.Observation] or a [FlowEvent]. Observe must not block and must be
+// safe for concurrent use. Events hold no secrets.
+type Observer interface {
+	Observe(ctx context.Context, event any)
+}
+
+// Manager is the library in a host: one per process is usual. It is safe for
+// concurrent use. It starts no goroutine that outlives the work it was asked
+// for; background work runs in [Manager.Run].
+type Manager struct {
+	cfg       Config
+	base      *url.URL
+	origins   map[string]bool
+	log       *slog.Logger
+	inbox     store.Inbox // nil when the store has none
+	client    *token.Client
+	vault     *token.Vault
+	providers map[string]*provider
+	keys      []string // of providers, in the order of Config
+
+	mu       sync.Mutex
+	handlers []webhook.Handler
+	onChange bool
+	frozen   bool // nothing may be registered any more
+	worker   *webhook.Worker
+	stop     context.CancelFunc // of Run
+	running  chan struct{}      // closed when Run is over
+	down     bool
+}
+
+// provider is a registered Provider with its abilities looked up once.
+type provider struct {
+	providers.Provider
+	info       providers.Info
+	hosts      providers.Hosts
+	http       *http.Client // to the provider's hosts, without a token
+	renewer    providers.Renewer
+	revoker    providers.Revoker
+	lifecycle  providers.LifecycleReader
+	classifier providers.AnswerClassifier
+	lander     providers.Lander
+	receiver   *webhook.Receiver // nil without webhooks
+	redirect   string
+}
+
+// New checks the configuration and the store and returns a Manager. All faults
+// of the configuration are reported together. A store whose schema is not up to
+// date is an error wrapping [ErrSchema] that names the call to make.
+func New(ctx context.Context, cfg Config) (*Manager, error) {
+	cfg.setDefaults()
+	m := &Manager{cfg: cfg, log: cfg.Logger, origins: map[string]bool{}, providers: map[string]*provider{}}
+	if err := m.configure(); err != nil {
+		return nil, err
+	}
+	if err := cfg.Store.Check(ctx); err != nil {
+		return nil, fmt.Errorf("integrations: store: %w", err)
+	}
+	return m, nil
+}
+
+func (cfg *Config) setDefaults() {
+	if cfg.Limiter == nil {
+		cfg.Limiter = ratelimit.NewLocal()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.CacheFor == 0 {
+		cfg.CacheFor = 10 * time.Second
+	}
+	if cfg.HTTPTimeout == 0 {
+		cfg.HTTPTimeout = 10 * time.Second
+	}
+	if cfg.CommitBudget == 0 {
+		cfg.CommitBudget = 5 * time.Second
+	}
+	if cfg.ReturnTo == "" {
+		cfg.ReturnTo = "/"
+	}
+}
+
+func (m *Manager) configure() error {
+	cfg := &m.cfg
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("integrations: "+format, args...))
+	}
+
+	if cfg.Store == nil {
+		fault("Config.Store is nil")
+	}
+	if cfg.Cipher == nil {
+		fault("Config.Cipher is nil: tokens are never stored in the clear")
+	}
+	if cfg.Identify == nil {
+		fault("Config.Identify is nil")
+	}
+	if cfg.CacheFor < 0 || cfg.HTTPTimeout < 0 || cfg.CommitBudget < 0 {
+		fault("CacheFor, HTTPTimeout and CommitBudget must not be negative")
+	}
+	var err error
+	if m.base, err = parseBaseURL(cfg.BaseURL, cfg.AllowInsecureLocalhost); err != nil {
+		faults = append(faults, err)
+	}
+	for _, o := range cfg.AllowedReturnOrigins {
+		u, err := url.Parse(o)
+		if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != o || (u.Scheme != "https" && !cfg.AllowInsecureLocalhost) {
+			fault("AllowedReturnOrigins: %q is not an https origin", o)
+			continue
+		}
+		m.origins[o] = true
+	}
+	if !m.safeReturnTo(cfg.ReturnTo) {
+		fault("ReturnTo is neither a local path nor at one of AllowedReturnOrigins")
+	}
+	if len(cfg.Providers) == 0 {
+		fault("Config.Providers is empty")
+	}
+	if len(faults) > 0 {
+		for _, p := range cfg.Providers {
+			if p != nil {
+				faults = append(faults, p.Validate())
+			}
+		}
+		return errors.Join(faults...)
+	}
+	m.inbox, _ = cfg.Store.(store.Inbox)
+	if err := m.makeVault(); err != nil {
+		return err
+	}
+	budget := webhook.NewBudget(0)
+	for _, p := range cfg.Providers {
+		if p == nil {
+			fault("Config.Providers holds a nil Provider")
+			continue
+		}
+		if err := m.register(p, budget); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (m *Manager) makeVault() error {
+	transport := m.cfg.Transport
+	if transport == nil {
+		m.cfg.Transport = providers.NewTransport(providers.TransportConfig{})
+		// A token call must not be sent on a connection that may have gone stale:
+		// whether a single-use token was spent would be unknown.
+		t := providers.NewTransport(providers.TransportConfig{})
+		t.DisableKeepAlives = true
+		transport = t
+	}
+	m.client = token.NewClient(token.ClientConfig{Transport: transport, Timeout: m.cfg.HTTPTimeout})
+	var err error
+	m.vault, err = token.NewVault(token.VaultConfig{
+		Store: m.cfg.Store, Cipher: m.cfg.Cipher, Client: m.client,
+		Renewer:  m.renewer,
+		CacheFor: m.cfg.CacheFor, HTTPTimeout: m.cfg.HTTPTimeout, CommitBudget: m.cfg.CommitBudget,
+		Change:  m.statusChange,
+		Attach:  m.attach,
+		Observe: func(e token.Event) { m.observe(context.Background(), e) },
+		Logger:  m.log,
+	})
+	if err != nil {
+		return fmt.Errorf("integrations: %w", err)
+	}
+	return nil
+}
+
+func (m *Manager) renewer(key string) token.Renewer {
+	if p := m.providers[key]; p != nil && p.renewer != nil {
+		return p.renewer
+	}
+	return nil
+}
+
+func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
+	info := p.Info()
+	var faults []error
+	if !providers.ValidKey(info.Key) {
+		faults = append(faults, fmt.Errorf("integrations: provider key %q must match [a-z][a-z0-9_]{0,63}", info.Key))
+	}
+	if info.Key == store.ChangeProvider || m.providers[info.Key] != nil {
+		faults = append(faults, fmt.Errorf("integrations: provider key %q is used twice; set Key in one of the configurations", info.Key))
+	}
+	if err := p.Validate(); err != nil {
+		faults = append(faults, err)
+	}
+	if len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	hosts, err := providers.NewHosts(info.Hosts...)
+	if err != nil {
+		return err
+	}
+	r := &provider{Provider: p, info: info, hosts: hosts, redirect: m.base.String() + "/" + info.Key + "/callback"}
+	if info.RedirectURL != "" {
+		r.redirect = info.RedirectURL
+	}
+	r.http = providers.NewClient(hosts, m.cfg.Transport, m.cfg.HTTPTimeout)
+	r.renewer, _ = p.(providers.Renewer)
+	r.revoker, _ = p.(providers.Revoker)
+	r.lifecycle, _ = p.(providers.LifecycleReader)
+	r.classifier, _ = p.(providers.AnswerClassifier)
+	r.lander, _ = p.(providers.Lander)
+	if err := m.addReceiver(r, budget); err != nil {
+		return err
+	}
+	m.providers[info.Key] = r
+	m.keys = append(m.keys, info.Key)
+	return nil
+}
+
+func (m *Manager) observe(ctx context.Context, event any) {
+	if m.cfg.Observer != nil {
+		m.cfg.Observer.Observe(ctx, event)
+	}
+}
+
+// parseBaseURL accepts a plain https URL, or http://localhost where allowed.
+func parseBaseURL(raw string, insecureLocalhost bool) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
+		return nil, errors.New("integrations: BaseURL must be a plain absolute URL such as https://app.example.com/integrations")
+	case u.Scheme == "http" && u.Hostname() == "localhost":
+		if !insecureLocalhost {
+			return nil, errors.New("integrations: BaseURL http://localhost needs AllowInsecureLocalhost")
+		}
+	case u.Scheme != "https":
+		return nil, errors.New("integrations: BaseURL must be https")
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = ""
+	return u, nil
+}

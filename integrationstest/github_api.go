@@ -1,0 +1,191 @@
+package integrationstest
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// found returns the installation of a request, nil after answering 404.
+func (g *GitHub) found(w http.ResponseWriter, r *http.Request) *githubInstallation {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	g.mu.Lock()
+	in := g.installations[id]
+	g.mu.Unlock()
+	if err != nil || in == nil || in.gone || in.appID != githubAppID {
+		message(w, http.StatusNotFound, "Not Found")
+		return nil
+	}
+	return in
+}
+
+func (g *GitHub) mint(w http.ResponseWriter, r *http.Request) {
+	if !g.app(w, r) {
+		return
+	}
+	in := g.found(w, r)
+	if in == nil {
+		return
+	}
+	if in.suspended {
+		message(w, http.StatusForbidden, "This installation has been suspended")
+		return
+	}
+	g.mu.Lock()
+	g.mints++
+	g.mu.Unlock()
+	writeJSON(w, http.StatusCreated, map[string]any{
+		"token": g.Tokens.mint(strconv.FormatInt(in.id, 10), mintedLife), "expires_at": time.Now().Add(mintedLife).UTC().Format(time.RFC3339),
+		"permissions": permissions(), "repository_selection": "selected",
+	})
+}
+
+func permissions() map[string]string {
+	return map[string]string{"contents": "read", "metadata": "read"}
+}
+
+func (in *githubInstallation) json() map[string]any {
+	return map[string]any{
+		"id": in.id, "app_id": in.appID, "account": map[string]any{"login": in.login, "id": in.id * 10, "type": "Organization"},
+		"permissions": permissions(), "repository_selection": "selected", "suspended_at": nil,
+	}
+}
+
+func (g *GitHub) getInstallation(w http.ResponseWriter, r *http.Request) {
+	if g.app(w, r) {
+		if in := g.found(w, r); in != nil {
+			writeJSON(w, http.StatusOK, in.json())
+		}
+	}
+}
+
+func (g *GitHub) deleteInstallation(w http.ResponseWriter, r *http.Request) {
+	if !g.app(w, r) {
+		return
+	}
+	in := g.found(w, r)
+	if in == nil {
+		return
+	}
+	g.change(in.id, func(in *githubInstallation) { in.gone = true })
+	g.Tokens.Revoke(strconv.FormatInt(in.id, 10))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// subject answers 401 unless the request has a good token.
+func (g *GitHub) subject(w http.ResponseWriter, r *http.Request) (string, bool) {
+	who, _, ok := g.Tokens.authorize(bearer(r))
+	if !ok {
+		message(w, http.StatusUnauthorized, "Bad credentials")
+	}
+	return who, ok
+}
+
+func (g *GitHub) user(w http.ResponseWriter, r *http.Request) {
+	login, ok := g.subject(w, r)
+	if !ok {
+		return
+	}
+	g.mu.Lock()
+	id := g.userIDs[login]
+	if id == 0 {
+		id = int64(len(g.userIDs) + 1)
+		g.userIDs[login] = id
+	}
+	g.mu.Unlock()
+	writeJSON(w, http.StatusOK, map[string]any{"login": login, "id": id, "type": "User"})
+}
+
+// userInstallations lists what a user may manage, of any App, in pages.
+func (g *GitHub) userInstallations(w http.ResponseWriter, r *http.Request) {
+	login, ok := g.subject(w, r)
+	if !ok {
+		return
+	}
+	g.mu.Lock()
+	var all []*githubInstallation
+	for _, in := range g.installations {
+		if !in.gone && slices.Contains(in.users, login) {
+			all = append(all, in)
+		}
+	}
+	g.mu.Unlock()
+	slices.SortFunc(all, func(a, b *githubInstallation) int { return cmp.Compare(a.id, b.id) })
+	page := pageOf(w, r, all)
+	list := make([]any, len(page))
+	for i, in := range page {
+		list[i] = in.json()
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"total_count": len(all), "installations": list})
+}
+
+func (g *GitHub) repositories(w http.ResponseWriter, r *http.Request) {
+	subject, ok := g.subject(w, r)
+	if !ok {
+		return
+	}
+	id, _ := strconv.ParseInt(subject, 10, 64)
+	g.mu.Lock()
+	in := g.installations[id]
+	var repos []string
+	if in != nil {
+		repos = slices.Clone(in.repos)
+	}
+	g.mu.Unlock()
+	if in == nil {
+		message(w, http.StatusForbidden, "Resource not accessible by integration")
+		return
+	}
+	if in.suspended {
+		message(w, http.StatusForbidden, "This installation has been suspended")
+		return
+	}
+	page := pageOf(w, r, repos)
+	list := make([]any, len(page))
+	for i, name := range page {
+		list[i] = map[string]any{"id": i + 1, "name": name, "full_name": in.login + "/" + name, "private": true}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"total_count": len(repos), "repositories": list})
+}
+
+func (g *GitHub) revokeToken(w http.ResponseWriter, r *http.Request) {
+	if _, ok := g.subject(w, r); ok {
+		g.Tokens.kill(bearer(r))
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func (g *GitHub) revokeUserToken(w http.ResponseWriter, r *http.Request) {
+	id, secret, ok := r.BasicAuth()
+	if !ok || id != g.clientID || secret != g.clientSecret || r.PathValue("client") != g.clientID {
+		message(w, http.StatusUnauthorized, "Bad credentials")
+		return
+	}
+	var body struct {
+		AccessToken string `json:"access_token"`
+	}
+	if decodeBody(r, &body) != nil || !g.Tokens.kill(body.AccessToken) {
+		message(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// pageOf cuts the page a request asks for and sets the Link header.
+func pageOf[T any](w http.ResponseWriter, r *http.Request, all []T) []T {
+	size, _ := strconv.Atoi(r.URL.Query().Get("per_page"))
+	number, _ := strconv.Atoi(r.URL.Query().Get("page"))
+	if size <= 0 || size > 100 {
+		size = 30
+	}
+	number = max(number, 1)
+	from := min((number-1)*size, len(all))
+	to := min(from+size, len(all))
+	if to < len(all) {
+		w.Header().Set("Link", fmt.Sprintf(`<https://api.github.com%s?per_page=%d&page=%d>; rel="next"`, r.URL.Path, size, number+1))
+	}
+	return all[from:to]
+}

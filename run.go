@@ -1,0 +1,206 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/webhook"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// dueEvery is how often tokens that are about to end are looked for.
+	dueEvery = 15 * time.Second
+	// cleanEvery is how often rows that are over are removed, cleanBatch how many
+	// at a time.
+	cleanEvery = 10 * time.Minute
+	cleanBatch = 1000
+	// Rows are kept so long: an unfinished flow is worth nothing after its end, a
+	// handled delivery is kept for as long as a provider may send it again, and
+	// what nobody handled for a month will not be handled.
+	keepFlows     = time.Hour
+	keepDone      = 7 * 24 * time.Hour
+	keepUnhandled = 30 * 24 * time.Hour
+)
+
+// Run does the background work: it hands stored webhooks and changes to their
+// handlers, refreshes tokens before they end, and removes old rows. Without it
+// webhooks are stored and not handled, tokens are refreshed when they are used,
+// and [Manager.Health] says so. Any number of replicas may run it; they share
+// the work.
+//
+// Run blocks until ctx ends or [Manager.Shutdown] is called, lets what runs
+// finish, and returns nil. It returns an error wrapping errors.ErrUnsupported
+// when handlers are registered and the store has no inbox. Calling it twice at a
+// time panics.
+func (m *Manager) Run(ctx context.Context) error {
+	worker, err := m.freeze()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	over := make(chan struct{})
+	m.mu.Lock()
+	if m.running != nil {
+		m.mu.Unlock()
+		panic("integrations: Run is running already")
+	}
+	if m.down {
+		m.mu.Unlock()
+		return nil
+	}
+	m.stop, m.running = stop, over
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.stop, m.running = nil, nil
+		m.mu.Unlock()
+		close(over)
+	}()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return m.vault.Run(ctx) })
+	if worker != nil {
+		group.Go(func() error { return worker.Run(ctx) })
+	}
+	group.Go(func() error { m.every(ctx, dueEvery, m.refreshDue); return nil })
+	group.Go(func() error { m.every(ctx, cleanEvery, m.clean); return nil })
+	return group.Wait()
+}
+
+// every calls fn now and then at each interval until ctx ends. What fails is
+// logged and tried at the next one.
+func (m *Manager) every(ctx context.Context, interval time.Duration, fn func(context.Context) error) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		if err := fn(ctx); err != nil && ctx.Err() == nil {
+			m.log.ErrorContext(ctx, "integrations: background work failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// Drain does everything that is due once and returns: for unit tests and cron
+// jobs. Handlers that fail are due again later; their errors are not returned.
+// After it nothing can be registered.
+func (m *Manager) Drain(ctx context.Context) error {
+	worker, err := m.freeze()
+	if err != nil {
+		return err
+	}
+	if err := m.refreshDue(ctx); err != nil {
+		return err
+	}
+	if worker != nil {
+		if _, err := worker.Drain(ctx); err != nil {
+			return fmt.Errorf("integrations: drain: %w", err)
+		}
+	}
+	return m.clean(ctx)
+}
+
+// Shutdown ends Run, waits for it, and waits for refreshes that requests still
+// wait for; no new ones begin. Call it after http.Server.Shutdown. It returns
+// ctx's error when ctx ends first.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.mu.Lock()
+	m.down = true
+	stop, over := m.stop, m.running
+	m.mu.Unlock()
+	if stop != nil {
+		stop()
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return m.vault.Shutdown(ctx)
+}
+
+// freeze ends registration and makes the worker, nil when there is nothing to
+// work on.
+func (m *Manager) freeze() (*webhook.Worker, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.frozen {
+		return m.worker, nil
+	}
+	if m.inbox == nil {
+		if len(m.handlers) > 0 {
+			return nil, fmt.Errorf("integrations: handlers need a store that is a store.Inbox: %w", errors.ErrUnsupported)
+		}
+		m.frozen = true
+		return nil, nil
+	}
+	var own []store.Match
+	for _, key := range m.keys {
+		if l := m.providers[key].lifecycle; l != nil {
+			for _, typ := range l.LifecycleTypes() {
+				own = append(own, store.Match{Provider: key, EventType: typ})
+			}
+		}
+	}
+	w, err := webhook.NewWorker(webhook.WorkerConfig{
+		Inbox: m.inbox, Cipher: m.cfg.Cipher, Handlers: m.handlers,
+		Before: m.lifecycle, BeforeTypes: own, Logger: m.log,
+		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("integrations: %w", err)
+	}
+	m.worker, m.frozen = w, true
+	return w, nil
+}
+
+// wake tells a running worker that there is work.
+func (m *Manager) wake() {
+	m.mu.Lock()
+	w := m.worker
+	m.mu.Unlock()
+	if w != nil {
+		w.Wake()
+	}
+}
+
+func (m *Manager) refreshDue(ctx context.Context) error {
+	var keys []string
+	for _, key := range m.keys {
+		if m.providers[key].renewer != nil {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := m.vault.RefreshDue(ctx, keys)
+	return err
+}
+
+// clean removes rows that are over, a bounded number at a time.
+func (m *Manager) clean(ctx context.Context) error {
+	if _, err := m.cfg.Store.DeleteFlows(ctx, keepFlows, cleanBatch); err != nil {
+		return err
+	}
+	if m.inbox == nil {
+		return nil
+	}
+	for _, c := range []struct {
+		state store.DeliveryState
+		age   time.Duration
+	}{{store.Done, keepDone}, {store.Pending, keepUnhandled}, {store.Dead, keepUnhandled}} {
+		if _, err := m.inbox.DeleteDeliveries(ctx, c.state, c.age, cleanBatch); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package integrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/webhook"
+)
+
+// OnWebhook registers a handler. There is one for each (provider, type), and one
+// with type "*" for all types of a provider that have none. It panics on a
+// duplicate, on a provider that is not registered, and after [Manager.Run] or
+// [Manager.Drain].
+func (m *Manager) OnWebhook(h webhook.Handler) {
+	if m.providers[h.Provider] == nil {
+		panic("integrations: OnWebhook: no provider with key " + h.Provider)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.addHandler(h)
+}
+
+// addHandler must be called with m.mu held.
+func (m *Manager) addHandler(h webhook.Handler) {
+	if m.frozen {
+		panic("integrations: handlers must be registered before Run and Drain")
+	}
+	if h.Func == nil || h.Type == "" {
+		panic("integrations: webhook handler without a type or a function")
+	}
+	for _, other := range m.handlers {
+		if other.Provider == h.Provider && other.Type == h.Type {
+			panic("integrations: a handler of " + h.Provider + " " + h.Type + " is registered already")
+		}
+	}
+	m.handlers = append(m.handlers, h)
+}
+
+// addReceiver makes the receiver of a provider that has webhooks.
+func (m *Manager) addReceiver(p *provider, budget *webhook.Budget) error {
+	wr, ok := p.Provider.(providers.WebhookReceiver)
+	if !ok {
+		return nil
+	}
+	src, err := wr.WebhookSource()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if m.inbox == nil {
+		return fmt.Errorf("integrations: provider %s has webhooks and the store is no store.Inbox: %w", p.info.Key, errors.ErrUnsupported)
+	}
+	cfg := webhook.ReceiverConfig{
+		Provider: p.info.Key, Source: src, Inbox: m.inbox, Cipher: m.cfg.Cipher, Budget: budget,
+		URL:   m.base.String() + "/" + p.info.Key + "/webhook",
+		Route: m.router(p.info.Key), Logger: m.log, Wake: m.wake,
+		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },
+	}
+	if e, ok := m.cfg.Store.(store.Endpoints); ok {
+		cfg.Endpoint = m.endpoints(e, p.info.Key)
+	}
+	p.receiver, err = webhook.NewReceiver(cfg)
+	return err
+}
+
+// router finds the integrations an account's events are for. What was
+// disconnected or uninstalled gets none.
+func (m *Manager) router(key string) func(ctx context.Context, account string) ([]webhook.Target, error) {
+	return func(ctx context.Context, account string) ([]webhook.Target, error) {
+		rows, err := m.cfg.Store.FindByExternal(ctx, key, account)
+		if err != nil {
+			return nil, err
+		}
+		targets := make([]webhook.Target, 0, len(rows))
+		for _, in := range rows {
+			if in.Status != store.Disconnected && in.Status != store.Revoked {
+				targets = append(targets, webhook.Target{TenantID: in.TenantID, IntegrationID: in.ID})
+			}
+		}
+		return targets, nil
+	}
+}
+
+// endpoints finds an integration's own endpoint by the secret segment of its
+// path.
+func (m *Manager) endpoints(s store.Endpoints, key string) func(ctx context.Context, segment string) (*webhook.Endpoint, error) {
+	return func(ctx context.Context, segment string) (*webhook.Endpoint, error) {
+		e, err := s.FindEndpoint(ctx, key, hash(segment))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		secrets, err := webhook.OpenSecrets(m.cfg.Cipher, e, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		return &webhook.Endpoint{ID: e.ID, TenantID: e.TenantID, IntegrationID: e.IntegrationID, Secrets: secrets}, nil
+	}
+}
+
+// lifecycle changes an integration as a provider's event about it says. It runs
+// before the host's handler of the same event.
+func (m *Manager) lifecycle(ctx context.Context, ev webhook.Event) error {
+	p := m.providers[ev.Provider]
+	if p == nil || p.lifecycle == nil || ev.IntegrationID == "" {
+		return nil
+	}
+	in, err := m.cfg.Store.Get(ctx, ev.TenantID, ev.IntegrationID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l, err := p.lifecycle.Lifecycle(ev, snapshot(in))
+	if err != nil {
+		return err
+	}
+	if err := m.applyStatus(ctx, in, l, happenedAt(ev)); err != nil {
+		return err
+	}
+	return m.applyData(ctx, in, l)
+}
+
+// happenedAt is the latest moment an event can be about. Providers give whole
+// seconds, so an event of the second in which the account was connected counts
+// as later.
+func happenedAt(ev webhook.Event) time.Time {
+	at := ev.OccurredAt
+	if at.IsZero() {
+		// The store keeps milliseconds: one received in that of the connect is
+		// later too.
+		return ev.ReceivedAt.Add(time.Millisecond)
+	}
+	if at.Nanosecond() == 0 {
+		at = at.Add(time.Second - time.Millisecond)
+	}
+	return at
+}
+
+func (m *Manager) applyStatus(ctx context.Context, in store.Integration, l providers.Lifecycle, at time.Time) error {
+	s := store.SetStatus{TenantID: in.TenantID, ID: in.ID, Reason: l.Reason, ConnectedBefore: at}
+	switch l.Kind {
+	case providers.Uninstalled:
+		s.To, s.Wipe = store.Revoked, true
+		s.From = []store.Status{store.Active, store.NeedsReconnect, store.Suspended}
+	case providers.Suspended:
+		s.To, s.From = store.Suspended, []store.Status{store.Active, store.NeedsReconnect}
+	case providers.Resumed:
+		s.To, s.From = store.Active, []store.Status{store.Suspended}
+	default:
+		return nil
+	}
+	var err error
+	if s.Change, err = m.statusChange(in, s.To, s.Reason); err != nil {
+		return err
+	}
+	changed, err := m.cfg.Store.SetStatus(ctx, s)
+	if err != nil {
+		return err
+	}
+	if changed {
+		m.vault.Evict(in.TenantID, in.ID)
+		m.wake()
+	}
+	return nil
+}
+
+// applyData stores what an event says of permissions and names. Losing a race
+// with another writer makes the event come again.
+func (m *Manager) applyData(ctx context.Context, in store.Integration, l providers.Lifecycle) error {
+	if l.ProviderData == nil && l.Scopes == nil {
+		return nil
+	}
+	// The status change above moved the version.
+	in, err := m.cfg.Store.Get(ctx, in.TenantID, in.ID)
+	if err != nil {
+		return err
+	}
+	u := store.Update{TenantID: in.TenantID, ID: in.ID, Version: in.Version}
+	if l.ProviderData != nil {
+		u.ProviderData = &l.ProviderData
+	}
+	if l.Scopes != nil {
+		u.Scopes = &l.Scopes
+	}
+	if _, err := m.cfg.Store.Update(ctx, u); err != nil {
+		return err
+	}
+	m.vault.Evict(in.TenantID, in.ID)
+	return nil
+}
