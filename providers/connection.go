@@ -51,6 +51,12 @@ type ConnectionConfig struct {
 	// Syncs keeps checkpoints and leases. Nil means Checkpoint and TryLease
 	// return an error wrapping errors.ErrUnsupported.
 	Syncs Syncs
+	// Endpoints keeps webhook endpoints and subscriptions. Nil means the methods
+	// for them return an error wrapping errors.ErrUnsupported.
+	Endpoints Endpoints
+	// WebhookURL is the public URL of the provider's webhooks, "" when it has
+	// none.
+	WebhookURL string
 	// Observe is told of each attempt. It must not block. Nil means nobody is.
 	Observe func(ctx context.Context, c Call)
 }

@@ -79,6 +79,10 @@ type Authorize struct {
 	// ExpectExternalID is the account a reconnect has to land on, "" for a new
 	// connection.
 	ExpectExternalID string
+	// Site is where at the provider the user connects, for providers with more
+	// than one place to sign in; "" is the usual one. It comes from the browser:
+	// AuthorizeURL must check it and return an error wrapping [ErrInvalid].
+	Site string
 }
 
 // Exchange is a callback whose state, browser and user were checked.
@@ -92,6 +96,8 @@ type Exchange struct {
 	RedirectURL, Verifier string
 	// ExpectExternalID is the account a reconnect has to land on.
 	ExpectExternalID string
+	// Site is that of the authorize URL, which accepted it.
+	Site string
 	// Client makes the token call.
 	Client *token.Client
 	// HTTP reaches the provider's hosts, without any token of its own.
@@ -100,14 +106,31 @@ type Exchange struct {
 
 // Account is a freshly connected account.
 type Account struct {
-	// ExternalID is the provider's stable id of the account. Required.
+	// ExternalID is the provider's stable id of the account. Required, except
+	// with Choices.
 	ExternalID string
+	// Alias is another name of the account that webhooks use instead of
+	// ExternalID, as unforgeable as that; "" when there is none.
+	Alias string
 	// Exclusive says that only one integration may hold this account.
 	Exclusive bool
 	// Grant is what was granted. AccessToken is required.
 	Grant token.Grant
 	// ProviderData is JSON the adapter needs later. Hosts can read it, not
 	// change it.
+	ProviderData json.RawMessage
+	// Choices are the accounts the grant is good for when it is good for
+	// several: the user picks one of them, whose fields then take the place of
+	// those above. With ExpectExternalID or with a single choice nobody is asked.
+	Choices []Choice
+}
+
+// Choice is one of several accounts of a grant.
+type Choice struct {
+	ExternalID, Alias string
+	// Name is what the user gets to see, at most 100 bytes.
+	Name         string
+	Exclusive    bool
 	ProviderData json.RawMessage
 }
 

@@ -29,6 +29,9 @@ type Grant struct {
 	RefreshExpiresIn time.Duration
 	// Scopes are those granted; nil means the answer does not say.
 	Scopes []string
+	// ProviderData, when not nil, replaces what the adapter stored at connect. It
+	// is for renewals only.
+	ProviderData json.RawMessage
 }
 
 // Renewer gets a fresh access token for a stored grant: by refresh token, or by

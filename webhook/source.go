@@ -39,6 +39,8 @@ type Request struct {
 // Endpoint is an integration's own webhook endpoint.
 type Endpoint struct {
 	ID, TenantID, IntegrationID string
+	// ExternalID is the integration's account, for schemes whose body names it.
+	ExternalID string
 	// Secrets are those accepted now, the newest first.
 	Secrets [][]byte
 }
@@ -67,10 +69,11 @@ type Source struct {
 	KeepHeaders []string
 }
 
-// Receipt is what a verified request means: an answer to give at once, or
-// notices to store, or, when both are empty, nothing.
+// Receipt is what a verified request means: notices to store, an answer to give,
+// both, or nothing.
 type Receipt struct {
-	// Reply, when not nil, is sent and nothing is stored: challenges and probes.
+	// Reply, when not nil, is the answer instead of an empty 200: a challenge, a
+	// probe, or the acknowledgement a provider wants once Notices are stored.
 	Reply *Reply
 	// Notices are stored in one transaction before the request is answered.
 	Notices []Notice
@@ -93,8 +96,12 @@ type Notice struct {
 	// Type is the provider's name of the event. Required.
 	Type string
 	// Account is the external id of the account to route by, from signed bytes;
-	// "" leaves the event unrouted.
+	// "" leaves the event unrouted. An integration's ExternalID and its Alias both
+	// match.
 	Account string
+	// Subscriptions, when not empty, narrows the routing to integrations that
+	// keep a subscription with one of these ids of the provider.
+	Subscriptions []string
 	// DedupBody says that nothing signed tells two requests apart but the body:
 	// an equal body is then the same delivery whatever its id. Notices of one
 	// request that set it need bodies of their own.

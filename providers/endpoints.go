@@ -1,0 +1,115 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/saas-integrations/integrations/token"
+)
+
+// Endpoints keeps one integration's own webhook endpoints and its subscriptions
+// at the provider. The Manager supplies one over its store.
+type Endpoints interface {
+	// Open makes an endpoint with a path and a secret of its own.
+	Open(ctx context.Context) (Endpoint, error)
+	// Close removes an endpoint. One that does not exist is no error.
+	Close(ctx context.Context, id string) error
+	// List returns the ids of the endpoints.
+	List(ctx context.Context) ([]string, error)
+
+	// Save inserts or replaces a subscription by its name.
+	Save(ctx context.Context, s Subscription) error
+	// Subscriptions returns the subscriptions ordered by name.
+	Subscriptions(ctx context.Context) ([]Subscription, error)
+	// Delete removes a subscription. One that does not exist is no error.
+	Delete(ctx context.Context, name string) error
+}
+
+// Endpoint is a webhook URL of one integration's own, for providers that sign
+// with a secret of each hook or not at all. What arrives there is for that
+// integration.
+type Endpoint struct {
+	// ID names the endpoint, 32 characters of hex. It is no secret.
+	ID string
+	// URL is a secret: its last segment is 32 random bytes. It is known now and
+	// never again.
+	URL string
+	// Secret is 32 random bytes in base64url, for what signs. It is known now and
+	// never again.
+	Secret token.Secret
+}
+
+// Subscription is an event subscription at the provider.
+type Subscription struct {
+	// Name is the adapter's name of what is subscribed to, at most 191 bytes.
+	Name string
+	// RemoteID is the provider's id of it, at most 191 bytes.
+	RemoteID string
+	// Data is JSON of the adapter, nil for none.
+	Data json.RawMessage
+	// ExpiresAt is when the provider ends it, RenewAt when it has to be renewed;
+	// zero means never.
+	ExpiresAt, RenewAt time.Time
+}
+
+var errNoEndpoints = fmt.Errorf("integrations/providers: the store keeps no webhook endpoints: %w", errors.ErrUnsupported)
+
+// WebhookURL is the public URL that this provider's webhooks are sent to, ""
+// when none are configured. For an integration's own URL see
+// [Connection.OpenEndpoint].
+func (c *Connection) WebhookURL() string { return c.cfg.WebhookURL }
+
+// OpenEndpoint makes a webhook endpoint of this integration's own. Without a
+// store that keeps them, or webhooks configured, the error wraps
+// errors.ErrUnsupported.
+func (c *Connection) OpenEndpoint(ctx context.Context) (Endpoint, error) {
+	if c.cfg.Endpoints == nil {
+		return Endpoint{}, errNoEndpoints
+	}
+	return c.cfg.Endpoints.Open(ctx)
+}
+
+// CloseEndpoint removes an endpoint: what arrives there is refused from now on.
+// One that does not exist is no error.
+func (c *Connection) CloseEndpoint(ctx context.Context, id string) error {
+	if c.cfg.Endpoints == nil {
+		return errNoEndpoints
+	}
+	return c.cfg.Endpoints.Close(ctx, id)
+}
+
+// EndpointIDs lists the endpoints of this integration.
+func (c *Connection) EndpointIDs(ctx context.Context) ([]string, error) {
+	if c.cfg.Endpoints == nil {
+		return nil, errNoEndpoints
+	}
+	return c.cfg.Endpoints.List(ctx)
+}
+
+// SaveSubscription inserts or replaces a subscription by its name.
+func (c *Connection) SaveSubscription(ctx context.Context, s Subscription) error {
+	if c.cfg.Endpoints == nil {
+		return errNoEndpoints
+	}
+	return c.cfg.Endpoints.Save(ctx, s)
+}
+
+// Subscriptions lists the subscriptions of this integration by name.
+func (c *Connection) Subscriptions(ctx context.Context) ([]Subscription, error) {
+	if c.cfg.Endpoints == nil {
+		return nil, errNoEndpoints
+	}
+	return c.cfg.Endpoints.Subscriptions(ctx)
+}
+
+// DeleteSubscription removes a subscription. One that does not exist is no
+// error.
+func (c *Connection) DeleteSubscription(ctx context.Context, name string) error {
+	if c.cfg.Endpoints == nil {
+		return errNoEndpoints
+	}
+	return c.cfg.Endpoints.Delete(ctx, name)
+}
