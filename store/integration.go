@@ -44,6 +44,9 @@ type Integration struct {
 	// ExternalID is the provider's id of the account, at most 191 bytes; "" while
 	// unknown.
 	ExternalID string
+	// ExternalAlias is another name of the account that webhooks use, at most 191
+	// bytes; "" when there is none.
+	ExternalAlias string
 	// ExclusiveKey is unique over all rows while it is not "": set for accounts
 	// that only one integration may hold, at most 300 bytes.
 	ExclusiveKey string
@@ -105,7 +108,8 @@ type Connect struct {
 	// SeenGen is the TokenGen the caller read, 0 when there was no row.
 	SeenGen int64
 
-	ExternalID, ExclusiveKey  string
+	ExternalID, ExternalAlias string
+	ExclusiveKey              string
 	AccessToken, RefreshToken []byte
 	KeyID                     string
 	// ExpiresIn and RefreshExpiresIn count from the store's now; 0 means unknown
@@ -143,9 +147,10 @@ type CommitTokens struct {
 	// KeepRefreshExpiry leaves RefreshExpiresAt as it is and ignores
 	// RefreshExpiresIn.
 	KeepRefreshExpiry bool
-	// Scopes replaces the granted scopes unless it is nil.
-	Scopes []string
-	Change *Delivery
+	// Scopes replaces the granted scopes unless it is nil, ProviderData likewise.
+	Scopes       []string
+	ProviderData json.RawMessage
+	Change       *Delivery
 }
 
 // FailRefresh records a failed refresh. See [Integrations.FailRefresh].
@@ -205,8 +210,12 @@ type Flow struct {
 	StateHash, BrowserHash                 string
 	TenantID, ActorID, SessionHash         string
 	Provider, Label, RedirectURI, ReturnTo string
-	// Verifier is the PKCE verifier, sealed; nil without PKCE.
+	// Verifier is the PKCE verifier, sealed; nil without PKCE. While the user
+	// picks one of several accounts it is the grant, sealed.
 	Verifier []byte
+	// Site is where at the provider the user connects, at most 255 bytes; "" is
+	// the usual place.
+	Site string
 	// Scopes are those asked for.
 	Scopes []string
 	// ExpectExternalID, when not "", is the account a reconnect must land on.

@@ -91,8 +91,9 @@ type Integrations interface {
 	List(ctx context.Context, tenant string) ([]Integration, error)
 
 	// FindByExternal returns every integration of every tenant that is bound to
-	// a provider's account, whatever its status, oldest first. It is the one
-	// look-up that crosses tenants: a webhook names only the account.
+	// a provider's account, by its ExternalID or its ExternalAlias, whatever its
+	// status, oldest first. "" is no account. It is the one look-up that crosses
+	// tenants: a webhook names only the account.
 	FindByExternal(ctx context.Context, provider, externalID string) ([]Integration, error)
 
 	// Lease takes the right to refresh. It succeeds for one caller at a time:

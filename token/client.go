@@ -79,7 +79,9 @@ type Request struct {
 	// returns is passed on with status and host filled in; any other error makes
 	// the outcome [Ambiguous].
 	Decode func(a Answer) (Grant, error)
-	// Classify, when not nil, judges a refusal before the general rules do.
+	// Classify, when not nil, judges a refusal before the general rules do. It is
+	// not asked about statuses that say "later": those are [Transient] whatever
+	// the body says.
 	Classify func(a Answer, code string) (Outcome, bool)
 }
 
@@ -222,7 +224,7 @@ func (c *Client) refusal(r Request, a Answer, host string, known *Error) *Error 
 	} else {
 		e.Code = ErrorCode(a.Body)
 	}
-	if r.Classify != nil {
+	if r.Classify != nil && !later(a.Status) {
 		if o, ok := r.Classify(a, e.Code); ok {
 			e.Outcome = o
 			e.Code = orStatus(e.Code, a.Status)
@@ -251,8 +253,7 @@ func orStatus(code string, status int) string {
 // in the body; then the code; a bare 401 is about the client, which is all a
 // token endpoint authenticates.
 func classify(status int, code string) Outcome {
-	switch {
-	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly:
+	if later(status) {
 		return Transient
 	}
 	switch code {
@@ -271,6 +272,15 @@ func classify(status int, code string) Outcome {
 		}
 	}
 	return Refused
+}
+
+// later reports whether a status says that nothing was judged.
+func later(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusTooEarly:
+		return true
+	}
+	return status >= 500
 }
 
 // maxRetryAfter caps what a header can ask for.

@@ -95,7 +95,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	stored, err := within(ctx, v, func(ctx context.Context) (bool, error) {
 		return v.cfg.Store.CommitTokens(ctx, store.CommitTokens{
 			TenantID: h.tenant, ID: h.id, SeenGen: u.in.TokenGen,
-			AccessToken: access, RefreshToken: refresh, KeyID: keyID, Scopes: g.Scopes,
+			AccessToken: access, RefreshToken: refresh, KeyID: keyID, Scopes: g.Scopes, ProviderData: g.ProviderData,
 			ExpiresIn:         left(g.ExpiresIn, spent),
 			RefreshIn:         left(h.refreshIn(g), spent),
 			KeepRefreshExpiry: g.RefreshExpiresIn == 0,
@@ -132,6 +132,9 @@ func (h *Handle) renewedState(u *unsaved, cur *state, read time.Duration) *state
 	}
 	if g.Scopes != nil {
 		s.info.Scopes = g.Scopes
+	}
+	if g.ProviderData != nil {
+		s.info.ProviderData = g.ProviderData
 	}
 	if g.RefreshExpiresIn > 0 {
 		s.info.RefreshUntil = in.ReadAt.Add(g.RefreshExpiresIn)

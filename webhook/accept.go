@@ -38,14 +38,17 @@ func (rc *Receiver) accept(ctx context.Context, req *Request) answer {
 		rc.cfg.Logger.WarnContext(ctx, "verified webhook not readable", "provider", rc.cfg.Provider, "error", err)
 		return refused(http.StatusBadRequest, err)
 	}
-	switch {
-	case receipt.Reply != nil:
-		status := cmp.Or(receipt.Reply.Status, http.StatusOK)
-		if status < 200 || status > 599 {
+	status := http.StatusOK
+	if receipt.Reply != nil {
+		if status = cmp.Or(receipt.Reply.Status, http.StatusOK); status < 200 || status > 599 {
 			return unavailable(http.StatusInternalServerError, errReply)
 		}
+	}
+	switch {
+	case len(receipt.Notices) > 0:
+	case receipt.Reply != nil:
 		return answer{status: status, outcome: OutcomeReplied, reply: receipt.Reply}
-	case len(receipt.Notices) == 0:
+	default:
 		return answer{status: http.StatusOK, outcome: OutcomeIgnored}
 	}
 
@@ -60,6 +63,7 @@ func (rc *Receiver) accept(ctx context.Context, req *Request) answer {
 	if rc.cfg.Wake != nil {
 		rc.cfg.Wake() // for duplicates too: one of a dead event revives it
 	}
+	a.status, a.reply = status, receipt.Reply
 	return a
 }
 
@@ -93,7 +97,7 @@ func (rc *Receiver) rows(ctx context.Context, req *Request, notices []Notice) ([
 	rows := make([]store.Delivery, 0, len(notices))
 	routes := make(map[string][]Target, 1)
 	for _, n := range notices {
-		targets, err := rc.targets(ctx, req.Endpoint, n.Account, routes)
+		targets, err := rc.targets(ctx, req.Endpoint, n, routes)
 		if err != nil {
 			return nil, err
 		}
@@ -132,25 +136,49 @@ var unrouted = []Target{{}}
 
 // targets finds whom an account's events are for. A request to an endpoint is
 // for the integration whose secret signed it, whatever account it names.
-func (rc *Receiver) targets(ctx context.Context, e *Endpoint, account string, routes map[string][]Target) ([]Target, error) {
+func (rc *Receiver) targets(ctx context.Context, e *Endpoint, n Notice, routes map[string][]Target) ([]Target, error) {
 	if e != nil {
 		return []Target{{TenantID: e.TenantID, IntegrationID: e.IntegrationID}}, nil
 	}
-	if account == "" {
+	if n.Account == "" {
 		return unrouted, nil
 	}
-	targets, ok := routes[account]
+	targets, ok := routes[n.Account]
 	if !ok {
 		var err error
-		if targets, err = rc.cfg.Route(ctx, account); err != nil {
+		if targets, err = rc.cfg.Route(ctx, n.Account); err != nil {
 			return nil, err
 		}
-		if len(targets) == 0 {
-			targets = unrouted
+		routes[n.Account] = targets
+	}
+	if len(n.Subscriptions) > 0 {
+		var err error
+		if targets, err = rc.subscribed(ctx, targets, n.Subscriptions); err != nil {
+			return nil, err
 		}
-		routes[account] = targets
+	}
+	if len(targets) == 0 {
+		targets = unrouted
 	}
 	return targets, nil
+}
+
+// subscribed keeps the targets that hold one of the provider's subscription ids.
+func (rc *Receiver) subscribed(ctx context.Context, targets []Target, remoteIDs []string) ([]Target, error) {
+	if rc.cfg.Subscribed == nil {
+		return nil, nil
+	}
+	var kept []Target
+	for _, t := range targets {
+		yes, err := rc.cfg.Subscribed(ctx, t, remoteIDs)
+		if err != nil {
+			return nil, err
+		}
+		if yes {
+			kept = append(kept, t)
+		}
+	}
+	return kept, nil
 }
 
 // headers returns the headers to keep as JSON, nil when there are none.

@@ -51,6 +51,9 @@ type ReceiverConfig struct {
 	// Route finds the integrations that an account's events are for, none when
 	// nobody connected the account. It is called for verified requests only.
 	Route func(ctx context.Context, account string) ([]Target, error)
+	// Subscribed tells whether an integration keeps a subscription with one of the
+	// provider's ids, for notices that name some. Nil means that none does.
+	Subscribed func(ctx context.Context, t Target, remoteIDs []string) (bool, error)
 	// Endpoint finds an integration's own endpoint by the segment of the path that
 	// follows the provider's, nil when there is none. Nil means there are no such
 	// endpoints. It is called before a request can be verified.

@@ -42,7 +42,7 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 		s.integrations[c.ID] = row
 	}
 	row.Status, row.StatusReason = store.Active, ""
-	row.ExternalID, row.ExclusiveKey = c.ExternalID, c.ExclusiveKey
+	row.ExternalID, row.ExternalAlias, row.ExclusiveKey = c.ExternalID, c.ExternalAlias, c.ExclusiveKey
 	row.AccessToken, row.RefreshToken, row.KeyID = clone(c.AccessToken), clone(c.RefreshToken), c.KeyID
 	row.TokenExpiresAt, row.RefreshExpiresAt = after(t, c.ExpiresIn), after(t, c.RefreshExpiresIn)
 	row.NextRefreshAt, row.LastRefreshAt = after(t, c.RefreshIn), time.Time{}
@@ -106,7 +106,7 @@ func (s *Store) FindByExternal(ctx context.Context, provider, externalID string)
 		return nil, ctx.Err()
 	}
 	return s.list(ctx, func(in *store.Integration) bool {
-		return in.Provider == provider && in.ExternalID == externalID
+		return in.Provider == provider && (in.ExternalID == externalID || in.ExternalAlias == externalID)
 	}, func(a, b *store.Integration) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
@@ -147,6 +147,9 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 	}
 	if c.Scopes != nil {
 		row.Scopes = clone(c.Scopes)
+	}
+	if c.ProviderData != nil {
+		row.ProviderData = clone(c.ProviderData)
 	}
 	row.TokenGen++
 	row.Version++

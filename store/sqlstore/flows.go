@@ -16,10 +16,10 @@ func (s *Store) PutFlow(ctx context.Context, f store.Flow) error {
 		return err
 	}
 	put, err := s.one(ctx, "put flow", `INSERT INTO {p}oauth_flows (state_hash, browser_hash, tenant_id, actor_id, session_hash, provider, label,
- redirect_uri, return_to, verifier, scopes, expect_external_id, created_at, expires_at)
- VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}+?) ON CONFLICT DO NOTHING`,
+ redirect_uri, return_to, verifier, scopes, expect_external_id, site, created_at, expires_at)
+ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}+?) ON CONFLICT DO NOTHING`,
 		f.StateHash, f.BrowserHash, f.TenantID, f.ActorID, f.SessionHash, f.Provider, f.Label,
-		f.RedirectURI, f.ReturnTo, bytesOrNull(f.Verifier), scopes, f.ExpectExternalID, millis(f.TTL))
+		f.RedirectURI, f.ReturnTo, bytesOrNull(f.Verifier), scopes, f.ExpectExternalID, f.Site, millis(f.TTL))
 	if err == nil && !put {
 		err = fmt.Errorf("integrations/store/sqlstore: put flow: %w", store.ErrConflict)
 	}
@@ -41,9 +41,9 @@ func (s *Store) ConsumeFlow(ctx context.Context, stateHash string) (store.Flow, 
 		var scopes sql.NullString
 		var created sql.NullInt64
 		err = tx.QueryRowContext(ctx, s.text(`SELECT state_hash, browser_hash, tenant_id, actor_id, session_hash, provider, label,
- redirect_uri, return_to, verifier, scopes, expect_external_id, created_at FROM {p}oauth_flows WHERE state_hash = ?`), stateHash).
+ redirect_uri, return_to, verifier, scopes, expect_external_id, site, created_at FROM {p}oauth_flows WHERE state_hash = ?`), stateHash).
 			Scan(&f.StateHash, &f.BrowserHash, &f.TenantID, &f.ActorID, &f.SessionHash, &f.Provider, &f.Label,
-				&f.RedirectURI, &f.ReturnTo, &f.Verifier, &scopes, &f.ExpectExternalID, &created)
+				&f.RedirectURI, &f.ReturnTo, &f.Verifier, &scopes, &f.ExpectExternalID, &f.Site, &created)
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/saas-integrations/integrations/store"
 )
 
-const integrationColumns = `id, tenant_id, provider, label, status, status_reason, external_id, exclusive_key,
+const integrationColumns = `id, tenant_id, provider, label, status, status_reason, external_id, external_alias, exclusive_key,
  access_token, refresh_token, key_id, token_expires_at, refresh_expires_at, scopes, metadata, provider_data,
  token_gen, version, lease_until, lease_epoch, refresh_fails, refresh_error, next_refresh_at, last_refresh_at,
  connected_at, created_at, updated_at, {now}`
@@ -20,18 +20,18 @@ const integrationColumns = `id, tenant_id, provider, label, status, status_reaso
 func scanIntegration(row scanner) (store.Integration, error) {
 	var (
 		i                                                             store.Integration
-		external, exclusive, key, scopes, metadata, data              sql.NullString
+		external, alias, exclusive, key, scopes, metadata, data       sql.NullString
 		expires, refreshExpires, leased, next, last, conn, crea, upda sql.NullInt64
 		now                                                           sql.NullInt64
 	)
-	err := row.Scan(&i.ID, &i.TenantID, &i.Provider, &i.Label, &i.Status, &i.StatusReason, &external, &exclusive,
+	err := row.Scan(&i.ID, &i.TenantID, &i.Provider, &i.Label, &i.Status, &i.StatusReason, &external, &alias, &exclusive,
 		&i.AccessToken, &i.RefreshToken, &key, &expires, &refreshExpires, &scopes, &metadata, &data,
 		&i.TokenGen, &i.Version, &leased, &i.LeaseEpoch, &i.RefreshFails, &i.RefreshError, &next, &last,
 		&conn, &crea, &upda, &now)
 	if err != nil {
 		return i, err
 	}
-	i.ExternalID, i.ExclusiveKey, i.KeyID = external.String, exclusive.String, key.String
+	i.ExternalID, i.ExternalAlias, i.ExclusiveKey, i.KeyID = external.String, alias.String, exclusive.String, key.String
 	i.TokenExpiresAt, i.RefreshExpiresAt, i.LeaseUntil = at(expires), at(refreshExpires), at(leased)
 	i.NextRefreshAt, i.LastRefreshAt, i.ConnectedAt = at(next), at(last), at(conn)
 	i.CreatedAt, i.UpdatedAt, i.ReadAt = at(crea), at(upda), at(now)
@@ -102,24 +102,24 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 }
 
 func (s *Store) insertIntegration(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (int64, error) {
-	return s.exec(ctx, tx, `INSERT INTO {p}integrations (id, tenant_id, provider, label, status, external_id, exclusive_key,
+	return s.exec(ctx, tx, `INSERT INTO {p}integrations (id, tenant_id, provider, label, status, external_id, external_alias, exclusive_key,
  access_token, refresh_token, key_id, token_expires_at, refresh_expires_at, next_refresh_at, scopes, metadata, provider_data,
  token_gen, version, connected_at, created_at, updated_at)
- VALUES (?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, {now}+?, {now}+?, COALESCE({now}+?, 0), ?, ?, ?, 1, 1, {now}, {now}, {now})
+ VALUES (?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, ?, {now}+?, {now}+?, COALESCE({now}+?, 0), ?, ?, ?, 1, 1, {now}, {now}, {now})
  ON CONFLICT DO NOTHING`,
-		c.ID, c.TenantID, c.Provider, c.Label, orNull(c.ExternalID), orNull(c.ExclusiveKey),
+		c.ID, c.TenantID, c.Provider, c.Label, orNull(c.ExternalID), orNull(c.ExternalAlias), orNull(c.ExclusiveKey),
 		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
 		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), scopes, textOrNull(c.Metadata), textOrNull(c.ProviderData))
 }
 
 func (s *Store) replaceGrant(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (int64, error) {
-	return s.exec(ctx, tx, `UPDATE {p}integrations SET status = 'active', status_reason = '', external_id = ?, exclusive_key = ?,
+	return s.exec(ctx, tx, `UPDATE {p}integrations SET status = 'active', status_reason = '', external_id = ?, external_alias = ?, exclusive_key = ?,
  access_token = ?, refresh_token = ?, key_id = ?, token_expires_at = {now}+?, refresh_expires_at = {now}+?,
  next_refresh_at = COALESCE({now}+?, 0), last_refresh_at = NULL, scopes = ?, provider_data = ?, token_gen = token_gen+1, version = version+1,
  refresh_fails = 0, refresh_error = '', lease_owner = NULL, lease_until = 0, connected_at = {now}, updated_at = {now}
  WHERE id = ? AND tenant_id = ? AND token_gen = ?
  AND NOT EXISTS (SELECT 1 FROM {p}integrations o WHERE o.exclusive_key = ? AND o.id <> ?)`,
-		orNull(c.ExternalID), orNull(c.ExclusiveKey), bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
+		orNull(c.ExternalID), orNull(c.ExternalAlias), orNull(c.ExclusiveKey), bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
 		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), scopes, textOrNull(c.ProviderData),
 		c.ID, c.TenantID, c.SeenGen, orNull(c.ExclusiveKey), c.ID)
 }
@@ -203,7 +203,7 @@ func (s *Store) List(ctx context.Context, tenant string) ([]store.Integration, e
 
 // FindByExternal implements store.Integrations.
 func (s *Store) FindByExternal(ctx context.Context, provider, externalID string) ([]store.Integration, error) {
-	return s.list(ctx, "find by external id", "provider = ? AND external_id = ? ORDER BY created_at, id", provider, externalID)
+	return s.list(ctx, "find by external id", "provider = ? AND (external_id = ? OR external_alias = ?) ORDER BY created_at, id", provider, externalID, externalID)
 }
 
 // Lease implements store.Integrations. One statement; nothing is held afterwards.
@@ -221,12 +221,12 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 		return false, err
 	}
 	return s.withChange(ctx, "commit tokens", c.Change, `UPDATE {p}integrations SET access_token = ?, refresh_token = ?, key_id = ?,
- scopes = COALESCE(?, scopes), token_expires_at = {now}+?, next_refresh_at = COALESCE({now}+?, 0),
+ scopes = COALESCE(?, scopes), provider_data = COALESCE(?, provider_data), token_expires_at = {now}+?, next_refresh_at = COALESCE({now}+?, 0),
  refresh_expires_at = CASE WHEN ? THEN refresh_expires_at ELSE {now}+? END,
  token_gen = token_gen+1, version = version+1, refresh_fails = 0, refresh_error = '', last_refresh_at = {now}, updated_at = {now},
  lease_owner = NULL, lease_until = 0
  WHERE id = ? AND tenant_id = ? AND status = 'active' AND token_gen = ?`,
-		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID), scopes, orNever(c.ExpiresIn), orNever(c.RefreshIn),
+		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID), scopes, textOrNull(c.ProviderData), orNever(c.ExpiresIn), orNever(c.RefreshIn),
 		c.KeepRefreshExpiry, orNever(c.RefreshExpiresIn), c.ID, c.TenantID, c.SeenGen)
 }
 

@@ -13,7 +13,7 @@ import (
 func (s *suite) flow(tenant string) store.Flow {
 	return store.Flow{
 		StateHash: s.id("state"), BrowserHash: "browser", TenantID: tenant, ActorID: "user", SessionHash: "session", Provider: "slack", Label: "eu",
-		RedirectURI: "https://app/cb", ReturnTo: "/settings", Verifier: []byte{1, 0, 2}, Scopes: []string{"a"}, ExpectExternalID: "T1", TTL: time.Minute,
+		RedirectURI: "https://app/cb", ReturnTo: "/settings", Verifier: []byte{1, 0, 2}, Scopes: []string{"a"}, ExpectExternalID: "T1", Site: "eu.example.com", TTL: time.Minute,
 	}
 }
 

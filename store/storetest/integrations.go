@@ -213,6 +213,26 @@ func (s *suite) lookup(t *testing.T) {
 		equal(t, "tenants", got, []string{"t0", "t1", "t2"})
 		equal(t, "no account", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "google_sheets", ""))), 0)
 	})
+	s.sentence(t, "FindByExternal finds by the alias too, and each row once", func(t *testing.T, st store.Store) {
+		c := s.fresh("t1", "jira")
+		c.ExternalID, c.ExternalAlias = "cloud-1", "acme.example.com"
+		in := s.put(t, st, c)
+		equal(t, "ExternalAlias", in.ExternalAlias, "acme.example.com")
+		c = s.fresh("t2", "jira")
+		c.ExternalID, c.ExternalAlias, c.ExclusiveKey = "same", "same", ""
+		both := s.put(t, st, c)
+		for account, id := range map[string]string{"cloud-1": in.ID, "acme.example.com": in.ID, "same": both.ID} {
+			got := must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", account))
+			equal(t, "rows of "+account, len(got), 1)
+			equal(t, "row of "+account, got[0].ID, id)
+		}
+		equal(t, "another provider", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "slack", "acme.example.com"))), 0)
+		again := s.fresh("t1", "jira")
+		again.ID, again.SeenGen, again.ExternalID, again.ExclusiveKey = in.ID, in.TokenGen, "cloud-1", in.ExclusiveKey
+		s.put(t, st, again)
+		equal(t, "alias given up", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", "acme.example.com"))), 0)
+		equal(t, "no account", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", ""))), 0)
+	})
 	s.sentence(t, "Delete removes a row, and again is no error", func(t *testing.T, st store.Store) {
 		in := s.put(t, st, s.fresh("t1", "slack"))
 		ok(t, st.Delete(t.Context(), "t1", in.ID))

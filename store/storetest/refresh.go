@@ -55,19 +55,22 @@ func (s *suite) refresh(t *testing.T) {
 		equal(t, "pair", string(got.AccessToken[1:]), string(got.RefreshToken[1:]))
 		equal(t, "KeyID", got.KeyID, "k2")
 		equal(t, "Scopes", got.Scopes, in.Scopes)
+		equal(t, "ProviderData", string(got.ProviderData), string(in.ProviderData))
 		equal(t, "RefreshExpiresAt", got.RefreshExpiresAt, in.RefreshExpiresAt)
 		near(t, "TokenExpiresAt", got.TokenExpiresAt, got.ReadAt.Add(2*time.Hour))
 		near(t, "NextRefreshAt", got.NextRefreshAt, got.ReadAt.Add(time.Hour))
 		near(t, "LastRefreshAt", got.LastRefreshAt, got.ReadAt)
 		equal(t, "lease given back", must[bool](t)(st.Lease(t.Context(), lease(got, "b", time.Minute))), true)
 	})
-	s.sentence(t, "a commit replaces scopes and the grant's end when told", func(t *testing.T, st store.Store) {
+	s.sentence(t, "a commit replaces scopes, the adapter's data and the grant's end when told", func(t *testing.T, st store.Store) {
 		in := s.put(t, st, s.fresh("t1", "slack"))
 		must[bool](t)(st.CommitTokens(t.Context(), store.CommitTokens{
 			TenantID: "t1", ID: in.ID, SeenGen: 1, AccessToken: []byte("a"), KeyID: "k", Scopes: []string{"one"}, RefreshExpiresIn: time.Hour,
+			ProviderData: []byte(`{"host":"b"}`),
 		}))
 		got := must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID))
 		equal(t, "Scopes", got.Scopes, []string{"one"})
+		equal(t, "ProviderData", string(got.ProviderData), `{"host":"b"}`)
 		near(t, "RefreshExpiresAt", got.RefreshExpiresAt, got.ReadAt.Add(time.Hour))
 		equal(t, "TokenExpiresAt", got.TokenExpiresAt.IsZero(), true)
 		equal(t, "NextRefreshAt", got.NextRefreshAt.IsZero(), true)

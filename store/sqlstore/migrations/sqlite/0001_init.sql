@@ -6,6 +6,7 @@ CREATE TABLE {p}integrations (
   provider           TEXT    NOT NULL,
   label              TEXT    NOT NULL DEFAULT '',
   external_id        TEXT,
+  external_alias     TEXT,
   exclusive_key      TEXT    UNIQUE,
   status             TEXT    NOT NULL,
   status_reason      TEXT    NOT NULL DEFAULT '',
@@ -33,6 +34,7 @@ CREATE TABLE {p}integrations (
 );
 CREATE INDEX {p}integrations_due ON {p}integrations (next_refresh_at) WHERE status = 'active' AND next_refresh_at > 0;
 CREATE INDEX {p}integrations_ext ON {p}integrations (provider, external_id);
+CREATE INDEX {p}integrations_alias ON {p}integrations (provider, external_alias);
 CREATE INDEX {p}integrations_key ON {p}integrations (key_id);
 
 CREATE TABLE {p}oauth_flows (
@@ -48,6 +50,7 @@ CREATE TABLE {p}oauth_flows (
   verifier           BLOB,
   scopes             TEXT,
   expect_external_id TEXT    NOT NULL DEFAULT '',
+  site               TEXT    NOT NULL DEFAULT '',
   created_at         INTEGER NOT NULL,
   expires_at         INTEGER NOT NULL,
   consumed_at        INTEGER
