@@ -27,13 +27,21 @@ const (
 // cookie; that the same user of the same tenant is signed in; the issuer. Only
 // then is the code exchanged. It panics for a key that no provider has.
 //
+// A grant that is good for several accounts ends at a page where the user picks
+// one. That page posts to the same path.
+//
 // What fails before the cookie was seen to match gets one page with one code,
 // whatever it was. Later failures go to the flow's return path.
 func (m *Manager) CallbackHandler(key string) http.Handler {
 	p := m.mustProvider(key)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.Header().Set("Allow", http.MethodGet)
+		switch r.Method {
+		case http.MethodGet:
+		case http.MethodPost:
+			m.choose(w, r, p)
+			return
+		default:
+			w.Header().Set("Allow", "GET, POST")
 			writeError(w, http.StatusMethodNotAllowed, codeInvalid)
 			return
 		}
@@ -85,6 +93,24 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request, p *provider, 
 		writePage(w, http.StatusOK, page{Title: "One moment", Reload: true})
 		return
 	}
+	flow, ok := m.consume(w, r, p, state, who, idErr)
+	if !ok {
+		return
+	}
+	code, account, err := m.finish(ctx, p, flow, q)
+	if err == nil && account.Choices != nil {
+		if err = m.offer(w, r, p, flow, account); err == nil {
+			return
+		}
+		code = codeInternal
+	}
+	m.finished(w, r, p, flow, code, err)
+}
+
+// consume spends a flow that a browser comes back with, if it is that browser's
+// and the same user's. Otherwise it answers.
+func (m *Manager) consume(w http.ResponseWriter, r *http.Request, p *provider, state string, who Identity, idErr error) (store.Flow, bool) {
+	ctx := r.Context()
 	browser := ""
 	cookie := m.flowCookie(state, "", -1)
 	if c, err := r.Cookie(cookie.Name); err == nil {
@@ -96,25 +122,29 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request, p *provider, 
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		m.log.ErrorContext(ctx, "integrations: callback failed", "provider", p.info.Key, "error", err)
 		m.refuse(w, r, p, Identity{}, http.StatusServiceUnavailable, codeInternal, err)
-		return
+		return flow, false
 	}
 	if err != nil || flow.Provider != p.info.Key || !isSecret(browser) || !sameHash(browser, flow.BrowserHash) {
 		m.refuse(w, r, p, Identity{}, http.StatusBadRequest, codeState, store.ErrNotFound)
-		return
+		return flow, false
 	}
 	if idErr != nil {
 		m.failConnect(w, r, p, who, idErr)
-		return
+		return flow, false
 	}
 	if who.TenantID != flow.TenantID || who.UserID != flow.ActorID ||
 		(flow.SessionHash != "" && !sameHash(who.SessionID, flow.SessionHash)) {
 		m.refuse(w, r, p, who, http.StatusForbidden, codeOtherUser, ErrForbidden)
-		return
+		return flow, false
 	}
-	code, err := m.finish(ctx, p, flow, q)
-	m.observe(ctx, FlowEvent{Provider: p.info.Key, TenantID: who.TenantID, UserID: who.UserID, Result: code, Err: err})
+	return flow, true
+}
+
+// finished sends the browser to the flow's return path.
+func (m *Manager) finished(w http.ResponseWriter, r *http.Request, p *provider, flow store.Flow, code string, err error) {
+	m.observe(r.Context(), FlowEvent{Provider: p.info.Key, TenantID: flow.TenantID, UserID: flow.ActorID, Result: code, Err: err})
 	if code == codeInternal {
-		m.log.ErrorContext(ctx, "integrations: callback failed", "provider", p.info.Key, "error", err)
+		m.log.ErrorContext(r.Context(), "integrations: callback failed", "provider", p.info.Key, "error", err)
 	}
 	redirect(w, returnURL(flow.ReturnTo, p.info.Key, code))
 }
@@ -146,33 +176,51 @@ func (m *Manager) land(w http.ResponseWriter, r *http.Request, p *provider, q ur
 }
 
 // finish exchanges the code and stores the account. It returns the result code
-// of the flow, and the cause of a failure.
-func (m *Manager) finish(ctx context.Context, p *provider, flow store.Flow, q url.Values) (string, error) {
+// of the flow and the cause of a failure, or an account with Choices that
+// somebody has to pick from.
+func (m *Manager) finish(ctx context.Context, p *provider, flow store.Flow, q url.Values) (string, providers.Account, error) {
+	fail := func(code string, err error) (string, providers.Account, error) { return code, providers.Account{}, err }
 	if code := q.Get("error"); code != "" {
 		if code == "access_denied" {
-			return providers.RefusedDenied, &providers.Refusal{Code: providers.RefusedDenied}
+			return fail(providers.RefusedDenied, &providers.Refusal{Code: providers.RefusedDenied})
 		}
-		return codeProviderError, &providers.Refusal{Code: resultCode(code)}
+		return fail(codeProviderError, &providers.Refusal{Code: resultCode(code)})
 	}
 	if iss := q.Get("iss"); iss != "" && p.info.Issuer != "" && iss != p.info.Issuer {
-		return codeIssuer, &providers.Refusal{Code: codeIssuer}
+		return fail(codeIssuer, &providers.Refusal{Code: codeIssuer})
 	}
 	x := providers.Exchange{
 		Code: q.Get("code"), Query: q, RedirectURL: flow.RedirectURI,
-		ExpectExternalID: flow.ExpectExternalID, Client: m.client, HTTP: p.http,
+		ExpectExternalID: flow.ExpectExternalID, Site: flow.Site, Client: m.client, HTTP: p.http,
 	}
 	if flow.Verifier != nil {
 		verifier, err := m.cfg.Cipher.Open(nil, flow.Verifier, verifierBinding(flow))
 		if err != nil {
-			return codeInternal, err
+			return fail(codeInternal, err)
 		}
 		x.Verifier = string(verifier)
 	}
 	account, err := p.Exchange(ctx, x)
 	if err != nil {
-		return exchangeCode(err), err
+		return fail(exchangeCode(err), err)
 	}
-	if account.ExternalID == "" || len(account.ExternalID) > 191 || account.Grant.AccessToken.IsZero() {
+	if len(account.Choices) > 0 {
+		picked, ok := pick(account, flow.ExpectExternalID)
+		switch {
+		case !ok && flow.ExpectExternalID != "":
+			return fail(codeMismatch, ErrAccountMismatch)
+		case !ok:
+			return codeConnected, account, nil
+		}
+		account = picked
+	}
+	code, err := m.bind(ctx, p, flow, account)
+	return code, providers.Account{}, err
+}
+
+// bind stores an account as what the flow was for.
+func (m *Manager) bind(ctx context.Context, p *provider, flow store.Flow, account providers.Account) (string, error) {
+	if account.ExternalID == "" || len(account.ExternalID) > 191 || len(account.Alias) > 191 || account.Grant.AccessToken.IsZero() {
 		return codeInternal, fmt.Errorf("integrations: provider %s returned no account or no token", p.info.Key)
 	}
 	if flow.ExpectExternalID != "" && account.ExternalID != flow.ExpectExternalID {
@@ -197,7 +245,7 @@ func exchangeCode(err error) string {
 	case errors.As(err, &call) && call.Outcome == token.AppFault:
 		return codeMisconfigured
 	case errors.As(err, &call) && (call.Outcome == token.Transient || call.Outcome == token.Ambiguous),
-		errors.Is(err, ErrTransient):
+		errors.Is(err, ErrTransient), errors.Is(err, ErrRateLimited):
 		return codeUnavailable
 	default:
 		return codeExchange
@@ -253,7 +301,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	}
 	c := store.Connect{
 		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen,
-		ExternalID: a.ExternalID, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
+		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
 		RefreshIn: token.RefreshIn(p.renewer, a.Grant.ExpiresIn, old.ID),
 		Scopes:    scopes, ProviderData: a.ProviderData,
 	}

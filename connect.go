@@ -54,6 +54,10 @@ type ConnectOptions struct {
 	Label string
 	// UpgradeScopes asks for the scopes already granted besides those wanted.
 	UpgradeScopes bool
+	// Site is where at the provider the user signs in, for providers with several
+	// places: see their packages. "" is the usual one or, on a reconnect, that of
+	// the connected account.
+	Site string
 }
 
 // flowError is a refusal with the status and code to answer with.
@@ -73,7 +77,7 @@ func (e *flowError) Error() string {
 func (e *flowError) Unwrap() error { return e.cause }
 
 // ConnectHandler starts flows for one provider: GET or POST with return_to,
-// label and scopes=upgrade. A POST from another site is refused; a GET from
+// label, site and scopes=upgrade. A POST from another site is refused; a GET from
 // another site shows a page with one button. It panics for a key that no
 // provider has.
 func (m *Manager) ConnectHandler(key string) http.Handler {
@@ -107,6 +111,7 @@ func (m *Manager) ConnectHandler(key string) http.Handler {
 		}
 		to, err := m.connectURL(w, r, p, ConnectOptions{
 			ReturnTo: r.Form.Get("return_to"), Label: r.Form.Get("label"), UpgradeScopes: r.Form.Get("scopes") == "upgrade",
+			Site: r.Form.Get("site"),
 		})
 		if err != nil {
 			who, _ := m.cfg.Identify(r)
@@ -150,17 +155,14 @@ func (m *Manager) connectURL(w http.ResponseWriter, r *http.Request, p *provider
 	if err := m.checkRate(ctx, who.TenantID); err != nil {
 		return "", err
 	}
-	scopes, expect, err := m.reconnecting(ctx, who.TenantID, p, opts)
+	flow, err := m.reconnecting(ctx, who.TenantID, p, opts)
 	if err != nil {
 		return "", err
 	}
-
 	state, browser := newSecret(), newSecret()
-	flow := store.Flow{
-		StateHash: hash(state), BrowserHash: hash(browser), TenantID: who.TenantID, ActorID: who.UserID,
-		Provider: p.info.Key, Label: opts.Label, RedirectURI: p.redirect, ReturnTo: opts.ReturnTo,
-		Scopes: scopes, ExpectExternalID: expect, TTL: flowTTL,
-	}
+	flow.StateHash, flow.BrowserHash, flow.TenantID, flow.ActorID = hash(state), hash(browser), who.TenantID, who.UserID
+	flow.Provider, flow.Label, flow.RedirectURI, flow.ReturnTo = p.info.Key, opts.Label, p.redirect, opts.ReturnTo
+	flow.TTL = flowTTL
 	if who.SessionID != "" {
 		flow.SessionHash = hash(who.SessionID)
 	}
@@ -173,8 +175,12 @@ func (m *Manager) connectURL(w http.ResponseWriter, r *http.Request, p *provider
 		}
 	}
 	to, err := p.AuthorizeURL(providers.Authorize{
-		State: state, RedirectURL: p.redirect, Challenge: challenge, Scopes: scopes, ExpectExternalID: expect,
+		State: state, RedirectURL: p.redirect, Challenge: challenge, Scopes: flow.Scopes,
+		ExpectExternalID: flow.ExpectExternalID, Site: flow.Site,
 	})
+	if errors.Is(err, ErrInvalid) {
+		return "", &flowError{http.StatusBadRequest, codeInvalid, err}
+	}
 	if err != nil {
 		return "", fmt.Errorf("integrations: connect: %w", err)
 	}
@@ -211,31 +217,37 @@ func (m *Manager) checkRate(ctx context.Context, tenant string) error {
 	return nil
 }
 
-// reconnecting looks at what is connected already: which scopes to ask for and
-// which account the flow has to land on.
-func (m *Manager) reconnecting(ctx context.Context, tenant string, p *provider, opts ConnectOptions) (scopes []string, expect string, err error) {
-	scopes = p.info.Scopes
+// reconnecting begins a flow by what is connected already: which scopes to ask
+// for, at which site, and which account the flow has to land on.
+func (m *Manager) reconnecting(ctx context.Context, tenant string, p *provider, opts ConnectOptions) (store.Flow, error) {
+	flow := store.Flow{Scopes: p.info.Scopes, Site: opts.Site}
+	if len(opts.Site) > maxSite {
+		return flow, &flowError{http.StatusBadRequest, codeInvalid, fmt.Errorf("%w: site is too long", ErrInvalid)}
+	}
 	in, err := m.cfg.Store.Find(ctx, tenant, p.info.Key, opts.Label)
 	if errors.Is(err, store.ErrNotFound) {
-		return scopes, "", nil
+		return flow, nil
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("integrations: connect: %w", err)
+		return flow, fmt.Errorf("integrations: connect: %w", err)
 	}
 	if opts.UpgradeScopes {
-		scopes = slices.Clone(scopes)
+		flow.Scopes = slices.Clone(flow.Scopes)
 		for _, s := range in.Scopes {
-			if !slices.Contains(scopes, s) {
-				scopes = append(scopes, s)
+			if !slices.Contains(flow.Scopes, s) {
+				flow.Scopes = append(flow.Scopes, s)
 			}
 		}
+	}
+	if flow.Site == "" && p.sites != nil {
+		flow.Site = p.sites.SiteOf(snapshot(in))
 	}
 	// What was disconnected or uninstalled is over: the next account may be
 	// another one.
 	if in.Status != store.Disconnected && in.Status != store.Revoked && !m.cfg.AllowAccountChange {
-		expect = in.ExternalID
+		flow.ExpectExternalID = in.ExternalID
 	}
-	return scopes, expect, nil
+	return flow, nil
 }
 
 // identify asks the host who makes the request.

@@ -415,13 +415,18 @@ func TestMetadataSurvivesAReinstall(t *testing.T) {
 }
 
 func TestO7AwkwardCallbacks(t *testing.T) {
-	for _, method := range []string{http.MethodHead, http.MethodPost, http.MethodPut} {
+	for method, want := range map[string]int{
+		http.MethodHead: http.StatusMethodNotAllowed, http.MethodPut: http.StatusMethodNotAllowed, http.MethodPost: http.StatusForbidden,
+	} {
 		t.Run(method, func(t *testing.T) {
 			kit := newKit(t)
 			b := kit.Browser("t1", "u1")
 			callback := toCallback(t, kit, b, acmeKey)
 			v := b.Do(method, callback, nil, "cross-site")
-			require.Equal(t, http.StatusMethodNotAllowed, v.Status)
+			require.Equal(t, want, v.Status)
+			if method == http.MethodPost { // of the page where an account is picked, which this is not
+				refused(t, b.Do(method, callback, nil, "same-origin"), http.StatusBadRequest, "state_invalid")
+			}
 			nothingStored(t, kit)
 			require.Equal(t, "connected", result(t, back(b, callback))) // the flow was not touched
 		})

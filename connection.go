@@ -68,6 +68,7 @@ func (m *Manager) attach(h *token.Handle) any {
 		Provider: p.info.Key, Kind: p.info.Kind, Account: h.ExternalID(),
 		Source: source{h}, Hosts: p.hosts, Transport: m.cfg.Transport, Limiter: m.cfg.Limiter,
 		Classifier: p.classifier, Syncs: m.syncs(h), Observe: m.observeCall(),
+		Endpoints: m.endpointsOf(p, store.Ref{TenantID: h.TenantID(), ID: h.ID()}), WebhookURL: m.webhookURL(p),
 	})
 	if err != nil {
 		panic("integrations: " + err.Error()) // not possible: New checked every part

@@ -20,6 +20,8 @@ const (
 	cookiesPerBrowser = 8
 	// secretLen is the length of state and cookie: 32 random bytes, base64url.
 	secretLen = 43
+	// maxSite is the width of the store's column.
+	maxSite = 255
 
 	cookieName   = "int_"
 	cookiePrefix = "__Host-" // binds a cookie to this very host (RFC 6265bis section 4.1.3.2)

@@ -112,12 +112,18 @@ func (m *Manager) Disconnect(ctx context.Context, tenant, id string) error {
 		return fmt.Errorf("integrations: disconnect: %w", err)
 	}
 	m.vault.Evict(tenant, id)
-	m.revoke(ctx, in)
+	subs, err := m.dropEndpoints(ctx, in)
+	if err != nil {
+		// They lead nowhere any more: the integration they belong to is over.
+		m.log.WarnContext(ctx, "integrations: webhook endpoints were not removed",
+			"provider", in.Provider, "tenant", in.TenantID, "integration", in.ID, "error", err)
+	}
+	m.revoke(ctx, in, subs)
 	return nil
 }
 
 // revoke ends the grant of a row that was wiped, best effort.
-func (m *Manager) revoke(ctx context.Context, in store.Integration) {
+func (m *Manager) revoke(ctx context.Context, in store.Integration, subs []providers.Subscription) {
 	p := m.providers[in.Provider]
 	if p == nil || p.revoker == nil || len(in.AccessToken) == 0 {
 		return
@@ -135,7 +141,7 @@ func (m *Manager) revoke(ctx context.Context, in store.Integration) {
 	if err == nil {
 		err = p.revoker.Revoke(ctx, providers.Revocation{
 			ExternalID: in.ExternalID, AccessToken: access, RefreshToken: refresh,
-			ProviderData: in.ProviderData, Client: m.client, HTTP: p.http,
+			ProviderData: in.ProviderData, Subscriptions: subs, Client: m.client, HTTP: p.http,
 		})
 	}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {

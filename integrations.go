@@ -130,6 +130,8 @@ type provider struct {
 	lifecycle  providers.LifecycleReader
 	classifier providers.AnswerClassifier
 	lander     providers.Lander
+	sites      providers.SiteReader
+	renewals   providers.SubscriptionRenewer
 	receiver   *webhook.Receiver // nil without webhooks
 	redirect   string
 }
@@ -295,6 +297,8 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.lifecycle, _ = p.(providers.LifecycleReader)
 	r.classifier, _ = p.(providers.AnswerClassifier)
 	r.lander, _ = p.(providers.Lander)
+	r.sites, _ = p.(providers.SiteReader)
+	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	if err := m.addReceiver(r, budget); err != nil {
 		return err
 	}

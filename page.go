@@ -10,7 +10,7 @@ import (
 // and nothing that came in with the request but what is named here.
 var pages = template.Must(template.New("").Parse(`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.Title}}</title>{{if .Reload}}<meta http-equiv="refresh" content="0">{{end}}</head>
-<body><h1>{{.Title}}</h1>{{if .Text}}<p>{{.Text}}</p>{{end}}{{if .Code}}<p>Code: {{.Code}}</p>{{end}}{{if .Action}}<form method="post" action="{{.Action}}">{{range $k, $v := .Fields}}<input type="hidden" name="{{$k}}" value="{{$v}}">{{end}}<button type="submit">{{.Button}}</button></form>{{end}}</body></html>
+<body><h1>{{.Title}}</h1>{{if .Text}}<p>{{.Text}}</p>{{end}}{{if .Code}}<p>Code: {{.Code}}</p>{{end}}{{if .Action}}<form method="post" action="{{.Action}}">{{range $k, $v := .Fields}}<input type="hidden" name="{{$k}}" value="{{$v}}">{{end}}{{range .Options}}<p><label><input type="radio" name="account" value="{{.Value}}" required> {{.Name}}</label></p>{{end}}<button type="submit">{{.Button}}</button></form>{{end}}</body></html>
 `))
 
 type page struct {
@@ -20,7 +20,11 @@ type page struct {
 	// Action, when not "", is where a button posts Fields.
 	Action, Button string
 	Fields         map[string]string
+	// Options are what to pick one of.
+	Options []option
 }
+
+type option struct{ Value, Name string }
 
 // secureHeaders keep an answer out of caches, frames and Referer headers
 // (security considerations of RFC 9700 section 4.2).
@@ -67,7 +71,7 @@ var messages = map[string]string{
 // the request may come from another site.
 func (m *Manager) connectButton(w http.ResponseWriter, p *provider, q url.Values) {
 	fields := map[string]string{}
-	for _, name := range []string{"return_to", "label", "scopes"} {
+	for _, name := range []string{"return_to", "label", "scopes", "site"} {
 		if v := q.Get(name); v != "" {
 			fields[name] = v
 		}

@@ -27,10 +27,10 @@ const (
 )
 
 // Run does the background work: it hands stored webhooks and changes to their
-// handlers, refreshes tokens before they end, and removes old rows. Without it
-// webhooks are stored and not handled, tokens are refreshed when they are used,
-// and [Manager.Health] says so. Any number of replicas may run it; they share
-// the work.
+// handlers, refreshes tokens and renews subscriptions before they end, and removes
+// old rows. Without it webhooks are stored and not handled, subscriptions end,
+// tokens are refreshed when they are used, and [Manager.Health] says so. Any
+// number of replicas may run it; they share the work.
 //
 // Run blocks until ctx ends or [Manager.Shutdown] is called, lets what runs
 // finish, and returns nil. It returns an error wrapping errors.ErrUnsupported
@@ -68,6 +68,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		group.Go(func() error { return worker.Run(ctx) })
 	}
 	group.Go(func() error { m.every(ctx, dueEvery, m.refreshDue); return nil })
+	group.Go(func() error { m.every(ctx, renewEvery, m.renewSubscriptions); return nil })
 	group.Go(func() error { m.every(ctx, cleanEvery, m.clean); return nil })
 	return group.Wait()
 }
@@ -98,6 +99,9 @@ func (m *Manager) Drain(ctx context.Context) error {
 		return err
 	}
 	if err := m.refreshDue(ctx); err != nil {
+		return err
+	}
+	if err := m.renewSubscriptions(ctx); err != nil {
 		return err
 	}
 	if worker != nil {
@@ -150,11 +154,14 @@ func (m *Manager) freeze() (*webhook.Worker, error) {
 			}
 		}
 	}
-	w, err := webhook.NewWorker(webhook.WorkerConfig{
-		Inbox: m.inbox, Cipher: m.cfg.Cipher, Handlers: m.handlers,
-		Before: m.lifecycle, BeforeTypes: own, Logger: m.log,
+	cfg := webhook.WorkerConfig{
+		Inbox: m.inbox, Cipher: m.cfg.Cipher, Handlers: m.handlers, Logger: m.log,
 		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },
-	})
+	}
+	if len(own) > 0 {
+		cfg.Before, cfg.BeforeTypes = m.lifecycle, own
+	}
+	w, err := webhook.NewWorker(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("integrations: %w", err)
 	}

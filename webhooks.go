@@ -63,7 +63,7 @@ func (m *Manager) addReceiver(p *provider, budget *webhook.Budget) error {
 		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },
 	}
 	if e, ok := m.cfg.Store.(store.Endpoints); ok {
-		cfg.Endpoint = m.endpoints(e, p.info.Key)
+		cfg.Endpoint, cfg.Subscribed = m.findEndpoint(e, p.info.Key), m.subscribed(e)
 	}
 	p.receiver, err = webhook.NewReceiver(cfg)
 	return err
@@ -79,30 +79,11 @@ func (m *Manager) router(key string) func(ctx context.Context, account string) (
 		}
 		targets := make([]webhook.Target, 0, len(rows))
 		for _, in := range rows {
-			if in.Status != store.Disconnected && in.Status != store.Revoked {
+			if !over(in) {
 				targets = append(targets, webhook.Target{TenantID: in.TenantID, IntegrationID: in.ID})
 			}
 		}
 		return targets, nil
-	}
-}
-
-// endpoints finds an integration's own endpoint by the secret segment of its
-// path.
-func (m *Manager) endpoints(s store.Endpoints, key string) func(ctx context.Context, segment string) (*webhook.Endpoint, error) {
-	return func(ctx context.Context, segment string) (*webhook.Endpoint, error) {
-		e, err := s.FindEndpoint(ctx, key, hash(segment))
-		if errors.Is(err, store.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		secrets, err := webhook.OpenSecrets(m.cfg.Cipher, e, time.Now())
-		if err != nil {
-			return nil, err
-		}
-		return &webhook.Endpoint{ID: e.ID, TenantID: e.TenantID, IntegrationID: e.IntegrationID, Secrets: secrets}, nil
 	}
 }
 

@@ -151,13 +151,42 @@ func (b *Browser) Do(method, rawURL string, form url.Values, site string) Visit 
 var formPattern = regexp.MustCompile(`<form method="post" action="([^"]+)">`)
 var fieldPattern = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
 
+// Consent plays a user at a provider's authorize URL, apart from any app: who
+// agrees to connect account, or who does not. It returns the query that the
+// browser would bring back.
+func (k *Kit) Consent(authorizeURL, account string, agree bool) url.Values {
+	k.t.Helper()
+	b := newBrowser(nil, "", k.Network, "", "user-of-"+account)
+	b.Account = account
+	if !agree {
+		b.Deny = "access_denied"
+	}
+	v := b.Do(http.MethodGet, authorizeURL, nil, "cross-site")
+	u, err := url.Parse(v.Header.Get("Location"))
+	if err != nil || v.Header.Get("Location") == "" {
+		k.t.Fatalf("integrationstest: the authorize page answered %d %s", v.Status, v.Body)
+		return nil
+	}
+	return u.Query()
+}
+
 // Press presses the button of a page of the library.
-func (b *Browser) Press(v Visit) Visit {
+func (b *Browser) Press(v Visit) Visit { return b.press(v, url.Values{}) }
+
+// Choose picks an account on the page that offers several, and presses its
+// button.
+func (b *Browser) Choose(v Visit, account string) Visit {
+	return b.press(v, url.Values{"account": {account}})
+}
+
+// offersAccounts reports whether a page asks to pick an account.
+func offersAccounts(v Visit) bool { return strings.Contains(v.Body, `type="radio" name="account"`) }
+
+func (b *Browser) press(v Visit, fields url.Values) Visit {
 	form := formPattern.FindStringSubmatch(v.Body)
 	if form == nil {
 		return v
 	}
-	fields := url.Values{}
 	for _, f := range fieldPattern.FindAllStringSubmatch(v.Body, -1) {
 		fields.Set(html.UnescapeString(f[1]), html.UnescapeString(f[2]))
 	}

@@ -127,7 +127,8 @@ func (k *Kit) Browser(tenant, user string) *Browser {
 
 // Connect links a tenant to a provider by walking through the real handlers, as
 // the user "user-of-TENANT", and ends the test if that does not end well. The
-// account defaults to one that belongs to the tenant alone: "T-TENANT".
+// account defaults to one that belongs to the tenant alone: "T-TENANT". Where the
+// library asks which account, it is the answer.
 func (k *Kit) Connect(tenant, key string, account ...string) {
 	k.t.Helper()
 	b := k.Browser(tenant, "user-of-"+tenant)
@@ -136,6 +137,9 @@ func (k *Kit) Connect(tenant, key string, account ...string) {
 		b.Account = a
 	}
 	v := b.Open(k.ConnectURL(key))
+	if offersAccounts(v) {
+		v = b.Choose(v, b.Account)
+	}
 	if u, err := url.Parse(v.Header.Get("Location")); err != nil || u.Query().Get("result") != "connected" {
 		k.t.Fatalf("integrationstest: connect %s for %s ended at %s with status %d and %q", key, tenant, v.URL, v.Status, v.Header.Get("Location"))
 	}
