@@ -62,10 +62,10 @@ func (f *Faults) Scopes(scopes []string) {
 func (f *Faults) Err() error { return errors.Join(f.list...) }
 
 // Query is the part of an authorize URL that is the same everywhere (RFC 6749
-// section 4.1.1, RFC 7636 section 4.3), without scopes: how they are written
-// differs.
+// section 4.1.1, RFC 7636 section 4.3). Scopes are written in several ways and
+// response_type is not a parameter everywhere: both are left to the adapter.
 func (a Authorize) Query(clientID string) url.Values {
-	q := url.Values{"response_type": {"code"}, "client_id": {clientID}, "redirect_uri": {a.RedirectURL}, "state": {a.State}}
+	q := url.Values{"client_id": {clientID}, "redirect_uri": {a.RedirectURL}, "state": {a.State}}
 	if a.Challenge != "" {
 		q.Set("code_challenge", a.Challenge)
 		q.Set("code_challenge_method", "S256")

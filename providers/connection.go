@@ -167,6 +167,23 @@ func (c *Connection) RequireKind(kind string) error {
 	return nil
 }
 
+// ClientFor is HTTPClient for an adapter of the given kind: on a connection of
+// another provider every call fails with an error wrapping [ErrWrongProvider].
+func (c *Connection) ClientFor(kind string) *http.Client {
+	if err := c.RequireKind(kind); err != nil {
+		return &http.Client{Transport: refusing{err}}
+	}
+	return c.HTTPClient()
+}
+
+// refusing answers every call with an error.
+type refusing struct{ err error }
+
+func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	closeBody(req)
+	return nil, r.err
+}
+
 // maxRedirects is how many redirects a client follows.
 const maxRedirects = 3
 

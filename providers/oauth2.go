@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -104,22 +102,16 @@ var keyPattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 func ValidKey(s string) bool { return keyPattern.MatchString(s) }
 
 func (p *oauth2Provider) Validate() error {
-	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("integrations/providers: %s: "+format, append([]any{p.cfg.Key}, args...)...))
-	}
-	if !ValidKey(p.cfg.Key) {
-		fault("Key must match [a-z][a-z0-9_]{0,63}")
-	}
+	f := NewFaults("providers", p.cfg.Key)
 	if p.cfg.ClientID == "" {
-		fault("ClientID is empty")
+		f.Add("ClientID is empty")
 	}
 	if p.secret.IsZero() && p.cfg.DisablePKCE {
-		fault("ClientSecret is empty and PKCE is disabled: nothing would protect the code")
+		f.Add("ClientSecret is empty and PKCE is disabled: nothing would protect the code")
 	}
 	checkURL := func(name, raw string) {
 		if u, err := url.Parse(raw); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
-			fault("%s is not an https URL", name)
+			f.Add("%s is not an https URL", name)
 		}
 	}
 	checkURL("Endpoint.AuthURL", p.cfg.Endpoint.AuthURL)
@@ -129,22 +121,22 @@ func (p *oauth2Provider) Validate() error {
 	}
 	hosts, err := NewHosts(p.cfg.Hosts...)
 	if err != nil {
-		fault("Hosts: %w", err)
+		f.Add("Hosts: %w", err)
 	}
 	if p.cfg.AccountURL != "" {
 		if u, err := url.Parse(p.cfg.AccountURL); err != nil || hosts.Check(u) != nil {
-			fault("AccountURL is not an https URL at one of Hosts")
+			f.Add("AccountURL is not an https URL at one of Hosts")
 		}
 	}
 	if p.cfg.AccountID == "" {
-		fault("AccountID is empty")
+		f.Add("AccountID is empty")
 	}
 	if w := p.cfg.Webhook; w != nil {
 		if err := w.validate(); err != nil {
-			fault("Webhook: %w", err)
+			f.Add("Webhook: %w", err)
 		}
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 func (p *oauth2Provider) AuthorizeURL(a Authorize) (string, error) {
@@ -164,12 +156,9 @@ func (p *oauth2Provider) AuthorizeURL(a Authorize) (string, error) {
 }
 
 func (p *oauth2Provider) Exchange(ctx context.Context, x Exchange) (Account, error) {
-	if x.Code == "" {
-		return Account{}, &Refusal{Code: RefusedOwnership}
-	}
-	form := url.Values{"grant_type": {"authorization_code"}, "code": {x.Code}, "redirect_uri": {x.RedirectURL}}
-	if x.Verifier != "" {
-		form.Set("code_verifier", x.Verifier)
+	form, err := x.Form()
+	if err != nil {
+		return Account{}, err
 	}
 	var answer []byte
 	r := p.request(form)
@@ -182,7 +171,8 @@ func (p *oauth2Provider) Exchange(ctx context.Context, x Exchange) (Account, err
 		return Account{}, err
 	}
 	if p.cfg.AccountURL != "" {
-		if answer, err = getJSON(ctx, x.HTTP, p.cfg.AccountURL, grant.AccessToken); err != nil {
+		call := APICall{URL: p.cfg.AccountURL, Header: Bearer(grant.AccessToken), Out: &answer, MaxBody: maxAccountAnswer}
+		if _, err = (API{Adapter: "providers"}).Do(ctx, x.HTTP, call); err != nil {
 			return Account{}, err
 		}
 	}
@@ -203,12 +193,11 @@ func (p *oauth2Provider) Exchange(ctx context.Context, x Exchange) (Account, err
 
 // Renew refreshes (RFC 6749 section 6).
 func (p *oauth2Provider) Renew(ctx context.Context, r token.Renewal) (token.Grant, error) {
-	if r.RefreshToken.IsZero() {
-		return token.Grant{}, &token.Error{Outcome: token.DeadGrant, Code: "no_refresh_token", Host: hostOf(p.cfg.Endpoint.TokenURL)}
+	form, err := RefreshForm(r, hostOf(p.cfg.Endpoint.TokenURL))
+	if err != nil {
+		return token.Grant{}, err
 	}
-	return r.Client.Do(ctx, p.request(url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()},
-	}))
+	return r.Client.Do(ctx, p.request(form))
 }
 
 // Revoke ends the grant by RFC 7009, with the refresh token if there is one.
@@ -225,8 +214,7 @@ func (p *oauth2Provider) Revoke(ctx context.Context, r Revocation) error {
 	}
 	req := p.request(url.Values{"token": {tok.Reveal()}, "token_type_hint": {hint}})
 	req.URL = p.cfg.RevokeURL
-	// A revocation answers 2xx with no token in it.
-	req.Decode = func(token.Answer) (token.Grant, error) { return token.Grant{}, nil }
+	req.Decode = NoGrant
 	_, err := r.Client.Do(ctx, req)
 	return err
 }
@@ -247,28 +235,6 @@ func (p *oauth2Provider) request(form url.Values) token.Request {
 
 // maxAccountAnswer bounds the answer of an AccountURL.
 const maxAccountAnswer = 1 << 20
-
-func getJSON(ctx context.Context, c *http.Client, u string, bearer token.Secret) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
-	if err != nil {
-		return nil, fmt.Errorf("integrations/providers: account request: %w", ErrInvalid)
-	}
-	req.Header.Set("Authorization", "Bearer "+bearer.Reveal())
-	req.Header.Set("Accept", "application/json")
-	resp, err := c.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("integrations/providers: account request to %s: %w", req.URL.Host, ErrTransient)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("integrations/providers: account request to %s: status %d: %w", req.URL.Host, resp.StatusCode, ErrTransient)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAccountAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("integrations/providers: account answer from %s: %w", req.URL.Host, ErrTransient)
-	}
-	return body, nil
-}
 
 func hostOf(raw string) string {
 	u, err := url.Parse(raw)

@@ -198,6 +198,22 @@ type (
 		// Land returns ok false for a callback it does not know.
 		Land(q url.Values) (l Landing, ok bool)
 	}
+
+	// SiteReader knows at which of several sites an account was connected, so
+	// that a reconnect starts there.
+	SiteReader interface {
+		// SiteOf returns a site that AuthorizeURL takes, "" for the usual one.
+		SiteOf(s Snapshot) string
+	}
+
+	// SubscriptionRenewer renews what an integration subscribed to before the
+	// provider ends it.
+	SubscriptionRenewer interface {
+		// RenewSubscription renews s and returns what is to be stored in its
+		// place, under the same name. An error wrapping [ErrNotFound] means that
+		// it cannot be renewed any more: it is forgotten.
+		RenewSubscription(ctx context.Context, conn *Connection, s Subscription) (Subscription, error)
+	}
 )
 
 // Revocation is a grant to end.
@@ -205,6 +221,8 @@ type Revocation struct {
 	ExternalID                string
 	AccessToken, RefreshToken token.Secret
 	ProviderData              json.RawMessage
+	// Subscriptions are those the integration had at the provider.
+	Subscriptions []Subscription
 	// Client makes token-endpoint calls, HTTP reaches the provider's hosts
 	// without any token of its own.
 	Client *token.Client

@@ -78,6 +78,18 @@ func On(provider, typ string, fn func(ctx context.Context, ev Event) error) Hand
 	return Handler{Provider: provider, Type: typ, Func: fn}
 }
 
+// OnJSON is [On] for a handler that gets the JSON body decoded into a T. A body
+// that does not fit makes the event fail like an error of fn.
+func OnJSON[T any](provider, typ string, fn func(ctx context.Context, ev Event, body *T) error) Handler {
+	return On(provider, typ, func(ctx context.Context, ev Event) error {
+		var body T
+		if err := ev.Decode(&body); err != nil {
+			return err
+		}
+		return fn(ctx, ev, &body)
+	})
+}
+
 // For returns h for a provider registered under another key.
 func (h Handler) For(provider string) Handler {
 	h.Provider = provider

@@ -21,9 +21,6 @@
 package githubapp
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/saas-integrations/integrations/providers"
@@ -145,44 +142,34 @@ func (a *App) Info() providers.Info {
 // Validate implements providers.Provider. It names every fault of the Config
 // given to New.
 func (a *App) Validate() error {
-	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("integrations/githubapp: %s: "+format, append([]any{a.cfg.Key}, args...)...))
-	}
-	if !providers.ValidKey(a.cfg.Key) {
-		fault("Key must match [a-z][a-z0-9_]{0,63}")
-	}
-	if a.cfg.ClientID == "" {
-		fault("ClientID is empty")
-	}
-	if a.secret.IsZero() {
-		fault("ClientSecret is empty")
-	}
+	f := providers.NewFaults("githubapp", a.cfg.Key)
+	f.App(a.cfg.ClientID, a.secret, a.cfg.RedirectURL)
+	f.Scopes(a.cfg.Scopes)
 	if a.hmacErr != nil {
-		fault("WebhookSecrets: %w", a.hmacErr)
+		f.Add("WebhookSecrets: %w", a.hmacErr)
 	}
 	if !isEnterpriseHost(a.cfg.EnterpriseHost) {
-		fault("EnterpriseHost must be a plain host name or SUBDOMAIN.ghe.com, and empty for github.com")
+		f.Add("EnterpriseHost must be a plain host name or SUBDOMAIN.ghe.com, and empty for github.com")
 	}
 	switch a.cfg.Mode {
 	case ModeInstallation:
 		if a.cfg.AppID <= 0 {
-			fault("AppID is missing")
+			f.Add("AppID is missing")
 		}
 		if a.keyErr != nil {
-			fault("PrivateKeyPEM %w", a.keyErr)
+			f.Add("PrivateKeyPEM %w", a.keyErr)
 		}
 		if strings.ContainsAny(a.cfg.Slug, "/:. ") {
-			fault("Slug is the App's name in its URL, not the URL")
+			f.Add("Slug is the App's name in its URL, not the URL")
 		}
 	case ModeUser, ModeOAuthApp:
 	default:
-		fault("Mode is unknown")
+		f.Add("Mode is unknown")
 	}
 	if a.cfg.Mode != ModeOAuthApp && len(a.cfg.Scopes) > 0 {
-		fault("Scopes are of an OAuth App only: a GitHub App has permissions")
+		f.Add("Scopes are of an OAuth App only: a GitHub App has permissions")
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 // Account is what GitHub told about a connected account, kept as ProviderData.
@@ -206,11 +193,6 @@ type Account struct {
 // providers.ErrInvalid.
 func ReadAccount(s providers.Snapshot) (Account, error) {
 	var a Account
-	if len(s.ProviderData) == 0 {
-		return a, nil
-	}
-	if err := json.Unmarshal(s.ProviderData, &a); err != nil {
-		return a, fmt.Errorf("integrations/githubapp: provider data: %w", providers.ErrInvalid)
-	}
-	return a, nil
+	err := s.ReadData(&a)
+	return a, err
 }

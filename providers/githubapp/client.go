@@ -2,15 +2,15 @@ package githubapp
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/go-github/v62/github"
 	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/ratelimit"
 	"github.com/saas-integrations/integrations/token"
 )
 
@@ -28,24 +28,10 @@ func Client(conn *providers.Connection) *github.Client { return client(conn, sit
 func (a *App) Client(conn *providers.Connection) *github.Client { return client(conn, a.site) }
 
 func client(conn *providers.Connection, s site) *github.Client {
-	hc := conn.HTTPClient()
-	if err := conn.RequireKind(Key); err != nil {
-		hc = &http.Client{Transport: refusing{err}}
-	}
-	c := github.NewClient(hc)
+	c := github.NewClient(conn.ClientFor(Key))
 	c.BaseURL = &url.URL{Scheme: "https", Host: s.api, Path: s.apiPath + "/"}
 	c.UploadURL = &url.URL{Scheme: "https", Host: s.uploads, Path: s.uploadsPath + "/"}
 	return c
-}
-
-// refusing answers every call with an error.
-type refusing struct{ err error }
-
-func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
-	return nil, r.err
 }
 
 // site is where one GitHub is.
@@ -106,40 +92,25 @@ func isEnterpriseHost(host string) bool {
 const (
 	apiVersion = "2022-11-28"
 	mediaType  = "application/vnd.github+json"
-	// maxAnswer bounds what getJSON reads.
+	// maxAnswer bounds what get reads.
 	maxAnswer = 8 << 20
 )
 
 var errAnswer = fmt.Errorf("integrations/githubapp: answer is not GitHub's JSON: %w", providers.ErrTransient)
 
-// getJSON reads from the API with a token that is not stored anywhere yet, and
+// api makes this adapter's own calls.
+var api = providers.API{Adapter: "githubapp", Meaning: func(a providers.APIAnswer) (error, string) {
+	if limited(a.Status, a.Header, a.Body) {
+		return &ratelimit.Error{RetryAt: retryAt(a.Header, time.Now()), Scope: Key}, ""
+	}
+	return nil, ""
+}}
+
+// get reads from the API with a token that is not stored anywhere yet, and
 // reports whether there is another page.
-func (s site) getJSON(ctx context.Context, c *http.Client, path string, bearer token.Secret, into any) (more bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.apiURL()+path, nil)
-	if err != nil {
-		return false, fmt.Errorf("integrations/githubapp: %w", providers.ErrInvalid)
-	}
-	req.Header.Set("Authorization", "Bearer "+bearer.Reveal())
-	req.Header.Set("Accept", mediaType)
-	req.Header.Set("X-GitHub-Api-Version", apiVersion)
-	resp, err := c.Do(req)
-	if err != nil {
-		return false, fmt.Errorf("integrations/githubapp: %s did not answer: %w", s.api, providers.ErrTransient)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return false, fmt.Errorf("integrations/githubapp: answer of %s broke off: %w", s.api, providers.ErrTransient)
-	}
-	if resp.StatusCode != http.StatusOK {
-		kind := statusError(resp.StatusCode)
-		if limited(resp.StatusCode, resp.Header, body) {
-			kind = providers.ErrTransient
-		}
-		return false, fmt.Errorf("integrations/githubapp: %s answered %d: %w", s.api, resp.StatusCode, kind)
-	}
-	if json.Unmarshal(body, into) != nil {
-		return false, errAnswer
-	}
-	return strings.Contains(resp.Header.Get("Link"), `rel="next"`), nil
+func (s site) get(ctx context.Context, c *http.Client, path string, bearer token.Secret, into any) (more bool, err error) {
+	ans, err := api.Do(ctx, c, providers.APICall{
+		URL: s.apiURL() + path, Header: bearerHeader(bearer.Reveal()), Out: into, MaxBody: maxAnswer,
+	})
+	return strings.Contains(ans.Header.Get("Link"), `rel="next"`), err
 }

@@ -2,10 +2,8 @@ package githubapp
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -107,22 +105,11 @@ func (a *App) ClassifyAnswer(status int, header http.Header, head []byte) provid
 	return providers.AnswerOK
 }
 
-// apiError is an error of a call. It prints neither the URL nor the answer's
-// text, which go-github's errors do; they stay reachable with errors.As.
-type apiError struct {
-	kind   error
-	status int // 0 when there was no answer
-	cause  error
+// callError is a refused call. It prints neither the URL nor the answer's text,
+// which go-github's errors do; they stay reachable with errors.As.
+func callError(kind error, status int, cause error) error {
+	return &providers.CallError{Adapter: "githubapp", Status: status, Kind: kind, Cause: cause}
 }
-
-func (e *apiError) Error() string {
-	if e.status == 0 {
-		return "integrations/githubapp: " + e.kind.Error()
-	}
-	return "integrations/githubapp: GitHub answered " + strconv.Itoa(e.status) + ": " + e.kind.Error()
-}
-
-func (e *apiError) Unwrap() []error { return []error{e.kind, e.cause} }
 
 // Classify maps an error of go-github or of a connection to the errors of
 // packages providers and ratelimit: *ratelimit.Error for both of GitHub's limits,
@@ -153,11 +140,15 @@ func Classify(err error) error {
 		}
 		return limitError(time.Now().Add(wait), secondary.Response, err)
 	case errors.As(err, &accepted):
-		return &apiError{kind: providers.ErrTransient, status: http.StatusAccepted, cause: err}
+		return callError(providers.ErrTransient, http.StatusAccepted, err)
 	case errors.As(err, &refused) && refused.Response != nil:
 		return classifyResponse(refused, err)
 	}
-	return classifyNoAnswer(err)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return providers.NoAnswer("githubapp", err)
+	}
+	return err
 }
 
 // classifyResponse does what go-github v62 does not: it knows 429.
@@ -167,27 +158,9 @@ func classifyResponse(refused *github.ErrorResponse, err error) error {
 	case limited(resp.StatusCode, resp.Header, []byte(refused.Message)):
 		return limitError(retryAt(resp.Header, time.Now()), resp, err)
 	case resp.StatusCode == http.StatusForbidden && isSuspended(refused.Message):
-		return &apiError{kind: providers.ErrSuspended, status: resp.StatusCode, cause: err}
+		return callError(providers.ErrSuspended, resp.StatusCode, err)
 	}
-	return &apiError{kind: statusError(resp.StatusCode), status: resp.StatusCode, cause: err}
-}
-
-// classifyNoAnswer is for errors of the transport.
-func classifyNoAnswer(err error) error {
-	var u *url.Error
-	if !errors.As(err, &u) {
-		return err
-	}
-	for _, known := range []error{
-		providers.ErrNotConnected, providers.ErrReconnectRequired, providers.ErrSuspended, providers.ErrDisconnected,
-		providers.ErrTransient, providers.ErrProviderDown, providers.ErrAppMisconfigured, providers.ErrWrongProvider,
-		providers.ErrHostNotAllowed, ratelimit.ErrRateLimited, context.Canceled, context.DeadlineExceeded,
-	} {
-		if errors.Is(u.Err, known) {
-			return u.Err
-		}
-	}
-	return &apiError{kind: providers.ErrTransient, cause: u.Err}
+	return callError(providers.StatusMeaning(resp.StatusCode, resp.Header), resp.StatusCode, err)
 }
 
 // unknownWait is GitHub's advice for limits that come without a time
@@ -210,28 +183,9 @@ func retryAt(h http.Header, now time.Time) time.Time {
 }
 
 func limitError(at time.Time, resp *http.Response, cause error) error {
-	e := &apiError{kind: &ratelimit.Error{RetryAt: at, Scope: Key}, cause: cause}
+	status := 0
 	if resp != nil {
-		e.status = resp.StatusCode
+		status = resp.StatusCode
 	}
-	return e
-}
-
-// statusError is the meaning of a 4xx or 5xx.
-func statusError(status int) error {
-	switch {
-	case status == http.StatusUnauthorized:
-		return providers.ErrReconnectRequired
-	case status == http.StatusForbidden:
-		return providers.ErrForbidden
-	case status == http.StatusNotFound, status == http.StatusGone:
-		return providers.ErrNotFound
-	case status == http.StatusRequestTimeout:
-		return providers.ErrTransient
-	case status == http.StatusConflict:
-		return providers.ErrConflict
-	case status >= 500:
-		return fmt.Errorf("%w: %w", providers.ErrTransient, providers.ErrProviderDown)
-	}
-	return providers.ErrInvalid
+	return callError(&ratelimit.Error{RetryAt: at, Scope: Key}, status, cause)
 }

@@ -46,13 +46,9 @@ func (a *App) AuthorizeURL(p providers.Authorize) (string, error) {
 	if a.startsAtInstallPage(p.ExpectExternalID) {
 		return a.site.installURL(a.cfg.Slug) + "?" + url.Values{"state": {p.State}}.Encode(), nil
 	}
-	q := url.Values{"client_id": {a.cfg.ClientID}, "redirect_uri": {p.RedirectURL}, "state": {p.State}}
+	q := p.Query(a.cfg.ClientID)
 	if a.cfg.Mode == ModeOAuthApp {
 		q.Set("scope", strings.Join(p.Scopes, " "))
-	}
-	if p.Challenge != "" {
-		q.Set("code_challenge", p.Challenge)
-		q.Set("code_challenge_method", "S256")
 	}
 	return a.site.authorizeURL() + "?" + q.Encode(), nil
 }
@@ -65,13 +61,14 @@ func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Acc
 	if x.Query.Get("setup_action") == "request" {
 		return providers.Account{}, &providers.Refusal{Code: providers.RefusedRequested}
 	}
-	if x.Code == "" {
-		return providers.Account{}, &providers.Refusal{Code: providers.RefusedOwnership}
+	form, err := x.Form()
+	if err != nil {
+		return providers.Account{}, err
 	}
-	form := url.Values{"code": {x.Code}, "redirect_uri": {x.RedirectURL}}
-	if x.Verifier != "" && !a.startsAtInstallPage(x.ExpectExternalID) {
+	form.Del("grant_type") // GitHub has one for refreshes only
+	if a.startsAtInstallPage(x.ExpectExternalID) {
 		// Decided by what was sent to GitHub, not by what the browser brought back.
-		form.Set("code_verifier", x.Verifier)
+		form.Del("code_verifier")
 	}
 	user, err := x.Client.Do(ctx, a.tokenRequest(form))
 	if err != nil {
@@ -92,7 +89,7 @@ type owner struct {
 
 func (a *App) bindUser(ctx context.Context, x providers.Exchange, g token.Grant) (providers.Account, error) {
 	var who owner
-	if _, err := a.site.getJSON(ctx, x.HTTP, "/user", g.AccessToken, &who); err != nil {
+	if _, err := a.site.get(ctx, x.HTTP, "/user", g.AccessToken, &who); err != nil {
 		return providers.Account{}, err
 	}
 	if who.ID <= 0 {
@@ -172,7 +169,7 @@ func (a *App) findInstallation(ctx context.Context, c *http.Client, user token.S
 			Installations []installation `json:"installations"`
 		}
 		path := "/user/installations?per_page=" + strconv.Itoa(installationsPerPage) + "&page=" + strconv.Itoa(page)
-		more, err := a.site.getJSON(ctx, c, path, user, &answer)
+		more, err := a.site.get(ctx, c, path, user, &answer)
 		if err != nil {
 			return installation{}, err
 		}
@@ -208,12 +205,14 @@ func (a *App) Renew(ctx context.Context, r token.Renewal) (token.Grant, error) {
 	switch {
 	case a.cfg.Mode == ModeInstallation:
 		return a.mint(ctx, r.Client, r.ExternalID)
-	case a.cfg.Mode == ModeOAuthApp || r.RefreshToken.IsZero():
-		return token.Grant{}, &token.Error{Outcome: token.DeadGrant, Code: "no_refresh_token", Host: a.site.web}
+	case a.cfg.Mode == ModeOAuthApp:
+		r.RefreshToken = token.Secret{}
 	}
-	return r.Client.Do(ctx, a.tokenRequest(url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()},
-	}))
+	form, err := providers.RefreshForm(r, a.site.web)
+	if err != nil {
+		return token.Grant{}, err
+	}
+	return r.Client.Do(ctx, a.tokenRequest(form))
 }
 
 // RenewEarly implements token.EarlyRenewer. Refreshing a user's token ends the
@@ -267,7 +266,9 @@ func (a *App) appHeader() (http.Header, error) {
 }
 
 func bearerHeader(bearer string) http.Header {
-	return http.Header{"Authorization": {"Bearer " + bearer}, "Accept": {mediaType}, "X-Github-Api-Version": {apiVersion}}
+	h := providers.Bearer(token.NewSecret(bearer))
+	h["Accept"], h["X-Github-Api-Version"] = []string{mediaType}, []string{apiVersion}
+	return h
 }
 
 func decodeMinted(t token.Answer) (token.Grant, error) {
@@ -296,7 +297,7 @@ func decodeMinted(t token.Answer) (token.Grant, error) {
 // 2026-11); the installation itself is removed with Config.UninstallOnDisconnect
 // only.
 func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
-	req := token.Request{Method: http.MethodDelete, Decode: nothing, Classify: classifyRevoke}
+	req := token.Request{Method: http.MethodDelete, Decode: providers.NoGrant, Classify: classifyRevoke}
 	gone := []int{http.StatusNotFound}
 	switch {
 	case a.cfg.Mode == ModeInstallation && a.cfg.UninstallOnDisconnect:
@@ -326,8 +327,6 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	}
 	return err
 }
-
-func nothing(token.Answer) (token.Grant, error) { return token.Grant{}, nil }
 
 // Land implements providers.Lander: who installs or changes the App at GitHub
 // comes back without a state.

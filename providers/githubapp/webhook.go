@@ -271,13 +271,7 @@ func (a *App) Lifecycle(ev webhook.Event, _ providers.Snapshot) (providers.Lifec
 // a github.IssuesEvent. For an App under another key use Handler.For. fn may run
 // for several events at a time.
 func On[T any](event string, fn func(ctx context.Context, ev webhook.Event, body *T) error) webhook.Handler {
-	return webhook.On(Key, event, func(ctx context.Context, ev webhook.Event) error {
-		var body T
-		if err := ev.Decode(&body); err != nil {
-			return err
-		}
-		return fn(ctx, ev, &body)
-	})
+	return webhook.OnJSON(Key, event, fn)
 }
 
 // Push returns a handler of pushes.

@@ -11,12 +11,7 @@
 package slackapp
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/token"
@@ -119,37 +114,17 @@ func (a *App) scopes() []string {
 
 // Validate implements providers.Provider.
 func (a *App) Validate() error {
-	var faults []error
-	fault := func(format string, args ...any) {
-		err := fmt.Errorf(format, args...)
-		faults = append(faults, fmt.Errorf("integrations/slackapp: %s: %w", a.cfg.Key, err))
-	}
-	if !providers.ValidKey(a.cfg.Key) {
-		fault("Key must match [a-z][a-z0-9_]{0,63}")
-	}
-	if a.cfg.ClientID == "" {
-		fault("ClientID is empty")
-	}
-	if a.secret.IsZero() {
-		fault("ClientSecret is empty")
-	}
+	f := providers.NewFaults("slackapp", a.cfg.Key)
+	f.App(a.cfg.ClientID, a.secret, a.cfg.RedirectURL)
 	if (len(a.cfg.Scopes) == 0) == (len(a.cfg.UserScopes) == 0) {
-		fault("set one of Scopes and UserScopes")
+		f.Add("set one of Scopes and UserScopes")
 	}
-	for _, s := range slices.Concat(a.cfg.Scopes, a.cfg.UserScopes) {
-		if s == "" || strings.ContainsAny(s, ", ") {
-			fault("scope %q: give each scope an element of its own", s)
-		}
-	}
-	if a.cfg.RedirectURL != "" {
-		if u, err := url.Parse(a.cfg.RedirectURL); err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
-			fault("RedirectURL is not an absolute URL")
-		}
-	}
+	f.Scopes(a.cfg.Scopes)
+	f.Scopes(a.cfg.UserScopes)
 	if a.fault != nil {
-		fault("SigningSecrets: %w", a.fault)
+		f.Add("SigningSecrets: %w", a.fault)
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 // Workspace is what an install told about itself, kept as ProviderData.
@@ -177,11 +152,6 @@ type Workspace struct {
 // providers.ErrInvalid: the snapshot is not of this adapter.
 func ReadWorkspace(s providers.Snapshot) (Workspace, error) {
 	var w Workspace
-	if len(s.ProviderData) == 0 {
-		return w, nil
-	}
-	if err := json.Unmarshal(s.ProviderData, &w); err != nil {
-		return w, fmt.Errorf("integrations/slackapp: provider data: %w", providers.ErrInvalid)
-	}
-	return w, nil
+	err := s.ReadData(&w)
+	return w, err
 }

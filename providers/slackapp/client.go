@@ -33,23 +33,16 @@ const maxRewrite = 32 << 20
 // uploaded as a stream, which cannot be sent again: when Slack refuses the token
 // of such a call, the call fails though the token was renewed.
 func Client(conn *providers.Connection) *slack.Client {
-	hc := *conn.HTTPClient()
-	hc.Transport = bearerOnly{conn: conn, next: hc.Transport}
+	hc := *conn.ClientFor(Key)
+	hc.Transport = bearerOnly{next: hc.Transport}
 	return slack.New(placeholder, slack.OptionHTTPClient(&hc))
 }
 
 // bearerOnly takes slack-go's token out of queries and bodies: it puts one into
 // nearly every form, where proxies and logs would see it.
-type bearerOnly struct {
-	conn *providers.Connection
-	next http.RoundTripper
-}
+type bearerOnly struct{ next http.RoundTripper }
 
 func (b bearerOnly) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := b.conn.RequireKind(Key); err != nil {
-		closeBody(r)
-		return nil, err
-	}
 	out := *r
 	out.URL = withoutToken(r.URL)
 	if err := rewrite(&out); err != nil {

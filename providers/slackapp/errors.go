@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,13 +19,8 @@ import (
 )
 
 // classifyToken judges the error codes of oauth.v2.access, which come with HTTP
-// 200. The token client judges the others, and answers whose status says
-// "later", whatever their code.
-func classifyToken(a token.Answer, code string) (token.Outcome, bool) {
-	switch {
-	case a.Status >= 500, a.Status == http.StatusTooManyRequests, a.Status == http.StatusRequestTimeout, a.Status == http.StatusTooEarly:
-		return 0, false
-	}
+// 200. The token client judges the others.
+func classifyToken(_ token.Answer, code string) (token.Outcome, bool) {
 	switch code {
 	case "invalid_refresh_token", "token_revoked", "token_expired", "account_inactive", "invalid_grant":
 		return token.DeadGrant, true
@@ -104,10 +98,6 @@ func errorOf(head []byte) string {
 	return code
 }
 
-// unknownPause is how long to wait after a limit without a Retry-After, as
-// slack-go does.
-const unknownPause = time.Minute
-
 // Classify maps an error of slack-go to the errors of package providers and to
 // *ratelimit.Error, and an error of the network to providers.ErrTransient. The
 // cause stays reachable for errors.As; the text has Slack's code and nothing else
@@ -118,47 +108,41 @@ const unknownPause = time.Minute
 // invalid_auth is ErrForbidden: Slack gives it for a bad token and also to a
 // caller whose address the app does not allow. token_expired is ErrTransient.
 func Classify(err error) error {
-	var done *apiError
+	var done *providers.CallError
 	if err == nil || errors.As(err, &done) {
 		return err
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err
+		return providers.NoAnswer(adapter, err)
 	}
 	var limited *slack.RateLimitedError
 	var refused slack.SlackErrorResponse
 	var status slack.StatusCodeError
 	switch {
 	case errors.As(err, &limited):
-		return &apiError{limit(limited.RetryAfter), "ratelimited", err}
+		return callError(&ratelimit.Error{RetryAt: time.Now().Add(limited.RetryAfter), Scope: Key}, "ratelimited", err)
 	case errors.As(err, &refused):
-		return &apiError{meaning(refused), printable(refused.Err), err}
+		return callError(meaning(refused), printable(refused.Err), err)
 	case errors.As(err, &status):
-		return &apiError{meaningOf(status.Code), http.StatusText(status.Code), err}
+		return &providers.CallError{Adapter: adapter, Status: status.Code, Kind: meaningOf(status.Code), Cause: err}
 	case isNetwork(err):
-		return &apiError{providers.ErrTransient, "no usable answer", err}
+		return callError(providers.ErrTransient, "no_answer", err)
 	}
 	return err
 }
 
-// apiError is a classified error.
-type apiError struct {
-	meaning error
-	code    string
-	cause   error
-}
+// adapter names this package in errors.
+const adapter = "slackapp"
 
-func (e *apiError) Error() string {
-	return "integrations/slackapp: " + e.code + ": " + e.meaning.Error()
+func callError(kind error, code string, cause error) error {
+	return &providers.CallError{Adapter: adapter, Code: code, Kind: kind, Cause: cause}
 }
-
-func (e *apiError) Unwrap() []error { return []error{e.meaning, e.cause} }
 
 // printable keeps only what looks like a code of Slack's: anything else could be
 // an echo of the request.
 func printable(code string) string {
-	if code == "" || len(code) > 64 || strings.Trim(code, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+	if code = providers.PlainCode(code); code == "" {
 		return "unknown_error"
 	}
 	return code
@@ -175,24 +159,13 @@ func isNetwork(err error) bool {
 	return errors.As(err, &network) || errors.As(err, &syntax) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-func limit(pause time.Duration) error {
-	return &ratelimit.Error{RetryAt: time.Now().Add(pause), Scope: "slack"}
-}
-
-var errDown = fmt.Errorf("%w: %w", providers.ErrTransient, providers.ErrProviderDown)
-
+// meaningOf is the meaning of a status: Slack refuses tokens with 200, so a 401
+// is not about the token.
 func meaningOf(status int) error {
-	switch {
-	case status == http.StatusTooManyRequests:
-		return limit(unknownPause)
-	case status >= 500:
-		return errDown
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	if status == http.StatusUnauthorized {
 		return providers.ErrForbidden
-	case status == http.StatusNotFound:
-		return providers.ErrNotFound
 	}
-	return providers.ErrInvalid
+	return providers.StatusMeaning(status, nil)
 }
 
 // meaning maps the codes of the Web API (docs.slack.dev/reference/methods, the
@@ -204,9 +177,9 @@ func meaning(r slack.SlackErrorResponse) error {
 		separator := func(c rune) bool { return c == ',' || c == ' ' }
 		return &providers.MissingScopeError{Need: strings.FieldsFunc(r.Needed, separator)}
 	case isLimit(r.Err):
-		return limit(unknownPause)
+		return providers.StatusMeaning(http.StatusTooManyRequests, nil)
 	case isOutage(r.Err):
-		return errDown
+		return providers.StatusMeaning(http.StatusServiceUnavailable, nil)
 	case r.Err == "token_expired": // renewed by now, or renewing fails at the moment
 		return providers.ErrTransient
 	case r.Err == "team_added_to_org", r.Err == "org_login_required": // a workspace moves into an organisation

@@ -136,11 +136,17 @@ func TestClassifyTheRest(t *testing.T) {
 	}
 	for _, own := range []error{
 		providers.ErrHostNotAllowed, providers.ErrReconnectRequired, &ratelimit.Error{Scope: "x"}, context.Canceled, context.DeadlineExceeded,
-		fmt.Errorf("%w: %w", providers.ErrTransient, &net.OpError{Op: "dial", Err: errors.New("refused")}), errors.New("unknown"),
+		fmt.Errorf("%w: %w", providers.ErrTransient, &net.OpError{Op: "dial", Err: errors.New("refused")}),
 	} {
 		require.Equal(t, own, slackapp.Classify(wrap(own)))
 		require.Equal(t, own, slackapp.Classify(own))
 	}
+	unknown := errors.New("unknown")
+	require.Equal(t, unknown, slackapp.Classify(unknown))
+	lost := slackapp.Classify(wrap(unknown)) // by the transport: no answer came
+	require.ErrorIs(t, lost, providers.ErrTransient)
+	require.ErrorIs(t, lost, unknown)
+	noSecrets(t, lost, "planted")
 
 	echo := slackapp.Classify(slack.SlackErrorResponse{Err: "xoxb-planted is no code", ResponseMetadata: slack.ResponseMetadata{Messages: []string{"planted"}}})
 	require.ErrorIs(t, echo, providers.ErrInvalid)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -28,16 +27,12 @@ const refreshLifePKCE = 30 * 24 * time.Hour
 
 // AuthorizeURL implements providers.Provider. Slack separates scopes by commas.
 func (a *App) AuthorizeURL(p providers.Authorize) (string, error) {
-	q := url.Values{"client_id": {a.cfg.ClientID}, "redirect_uri": {p.RedirectURL}, "state": {p.State}}
+	q := p.Query(a.cfg.ClientID)
 	name := "scope"
 	if a.userOnly() {
 		name = "user_scope"
 	}
 	q.Set(name, strings.Join(p.Scopes, ","))
-	if p.Challenge != "" {
-		q.Set("code_challenge", p.Challenge)
-		q.Set("code_challenge_method", "S256")
-	}
 	if strings.HasPrefix(p.ExpectExternalID, "T") {
 		q.Set("team", p.ExpectExternalID) // Slack preselects the workspace
 	}
@@ -47,13 +42,11 @@ func (a *App) AuthorizeURL(p providers.Authorize) (string, error) {
 // Exchange implements providers.Provider. A code that Slack refuses is the token
 // client's error with outcome token.Refused: the user has to start again.
 func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Account, error) {
-	if x.Code == "" {
-		return providers.Account{}, &providers.Refusal{Code: providers.RefusedOwnership}
+	form, err := x.Form()
+	if err != nil {
+		return providers.Account{}, err
 	}
-	form := url.Values{"code": {x.Code}, "redirect_uri": {x.RedirectURL}}
-	if x.Verifier != "" {
-		form.Set("code_verifier", x.Verifier)
-	}
+	form.Del("grant_type") // Slack has one for refreshes only
 	read := a.grant
 	if a.userOnly() {
 		read = a.userGrant
@@ -74,10 +67,10 @@ func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Acc
 // 2026-11). Without token rotation tokens do not end and there is nothing to
 // renew with: the error is a *token.Error with code "no_refresh_token".
 func (a *App) Renew(ctx context.Context, r token.Renewal) (token.Grant, error) {
-	if r.RefreshToken.IsZero() {
-		return token.Grant{}, &token.Error{Outcome: token.DeadGrant, Code: "no_refresh_token", Host: "slack.com"}
+	form, err := providers.RefreshForm(r, "slack.com")
+	if err != nil {
+		return token.Grant{}, err
 	}
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}}
 	// The answer is flat for a bot's and a user's token alike.
 	return r.Client.Do(ctx, a.request(form, a.grant))
 }
@@ -91,7 +84,7 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 		return nil
 	}
 	err := revoke(ctx, r.Client, r.AccessToken)
-	if codeOf(err) != "token_expired" {
+	if !providers.IsRefusal(err, "token_expired") {
 		return err
 	}
 	g, err := a.Renew(ctx, token.Renewal{Client: r.Client, RefreshToken: r.RefreshToken})
@@ -108,22 +101,13 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 func revoke(ctx context.Context, c *token.Client, access token.Secret) error {
 	_, err := c.Do(ctx, token.Request{
 		URL: revokeURL, Classify: classifyToken,
-		Header: http.Header{"Authorization": {"Bearer " + access.Reveal()}},
+		Header: providers.Bearer(access),
 		Decode: func(t token.Answer) (token.Grant, error) { return token.Grant{}, refusal(t.Body) },
 	})
-	switch codeOf(err) {
-	case "token_revoked", "invalid_auth", "account_inactive":
+	if providers.IsRefusal(err, "token_revoked", "invalid_auth", "account_inactive") {
 		return nil // gone already
 	}
 	return err
-}
-
-func codeOf(err error) string {
-	var e *token.Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return ""
 }
 
 // request is a call of oauth.v2.access
