@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-github/v62/github"
 	"github.com/saas-integrations/integrations"
+	"github.com/saas-integrations/integrations/examples/internal/demo"
 	"github.com/saas-integrations/integrations/integrationstest"
 	"github.com/saas-integrations/integrations/providers/githubapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
@@ -45,7 +46,7 @@ func (failure) Fatalf(format string, args ...any) {
 	os.Exit(1)
 }
 
-func demo(ctx context.Context) error {
+func tourOf(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "quickstart")
@@ -54,7 +55,7 @@ func demo(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	t := &tour{kit: integrationstest.New(failure{})}
-	if t.db, err = openSQLite(ctx, filepath.Join(dir, "quickstart.sqlite")); err != nil {
+	if t.db, err = demo.OpenSQLite(ctx, filepath.Join(dir, "quickstart.sqlite")); err != nil {
 		return err
 	}
 	defer func() { _ = t.db.Close() }()

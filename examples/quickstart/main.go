@@ -10,20 +10,16 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/saas-integrations/integrations/store/sqlstore"
-	_ "modernc.org/sqlite"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	run := demo
+	run := tourOf
 	if os.Getenv("TOKEN_ENCRYPTION_KEY") != "" {
 		run = serve
 	}
@@ -31,16 +27,4 @@ func main() {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
-}
-
-// openSQLite opens a database file and brings its schema up to date.
-func openSQLite(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate")
-	if err != nil {
-		return nil, err
-	}
-	if err := sqlstore.Migrate(ctx, db, sqlstore.SQLite, nil); err != nil {
-		return nil, err
-	}
-	return db, nil
 }
