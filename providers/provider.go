@@ -214,6 +214,15 @@ type (
 		// it cannot be renewed any more: it is forgotten.
 		RenewSubscription(ctx context.Context, conn *Connection, s Subscription) (Subscription, error)
 	}
+
+	// SubscriptionEnder ends an integration's subscriptions at the provider when
+	// the tenant disconnects. It is called before Revoke, also where other
+	// integrations go on using the account, and its failure stops nothing.
+	SubscriptionEnder interface {
+		// EndSubscriptions ends r.Subscriptions. One that is already gone is no
+		// error.
+		EndSubscriptions(ctx context.Context, r Revocation) error
+	}
 )
 
 // Revocation is a grant to end.
@@ -221,7 +230,7 @@ type Revocation struct {
 	ExternalID                string
 	AccessToken, RefreshToken token.Secret
 	ProviderData              json.RawMessage
-	// Subscriptions are those the integration had at the provider.
+	// Subscriptions are those to end, for EndSubscriptions only.
 	Subscriptions []Subscription
 	// Client makes token-endpoint calls, HTTP reaches the provider's hosts
 	// without any token of its own.

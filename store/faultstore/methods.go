@@ -235,9 +235,9 @@ func (st *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState
 }
 
 // CountDeliveries implements store.Inbox.
-func (st *Store) CountDeliveries(ctx context.Context) (v store.DeliveryCounts, err error) {
+func (st *Store) CountDeliveries(ctx context.Context, match []store.Match) (v store.DeliveryCounts, err error) {
 	err = st.call("CountDeliveries", func() (err error) {
-		v, err = st.inner.CountDeliveries(ctx)
+		v, err = st.inner.CountDeliveries(ctx, match)
 		return err
 	})
 	return v, err
@@ -323,9 +323,18 @@ func (st *Store) ListSubscriptions(ctx context.Context, ref store.Ref) (v []stor
 }
 
 // ClaimSubscriptions implements store.Endpoints.
-func (st *Store) ClaimSubscriptions(ctx context.Context, owner string, limit int, ttl time.Duration) (v []store.Subscription, err error) {
+func (st *Store) ClaimSubscriptions(ctx context.Context, c store.ClaimSubscriptions) (v []store.Subscription, err error) {
 	err = st.call("ClaimSubscriptions", func() (err error) {
-		v, err = st.inner.ClaimSubscriptions(ctx, owner, limit, ttl)
+		v, err = st.inner.ClaimSubscriptions(ctx, c)
+		return err
+	})
+	return v, err
+}
+
+// FinishSubscription implements store.Endpoints.
+func (st *Store) FinishSubscription(ctx context.Context, f store.FinishSubscription) (v bool, err error) {
+	err = st.call("FinishSubscription", func() (err error) {
+		v, err = st.inner.FinishSubscription(ctx, f)
 		return err
 	})
 	return v, err
