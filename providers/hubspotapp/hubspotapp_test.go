@@ -83,7 +83,9 @@ func (c *recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func answering(status int, body string) *recorder { return &recorder{answers: []answer{{status, body}}} }
+func answering(status int, body string) *recorder {
+	return &recorder{answers: []answer{{status, body}}}
+}
 
 // connect makes a connection as the Manager does, with the app's classifier.
 func connect(rt http.RoundTripper, change ...func(*providers.ConnectionConfig)) *providers.Connection {

@@ -107,7 +107,8 @@ func (a *App) notice(raw []byte) (webhook.Notice, bool, error) {
 	if n.Account, err = portal(v[0]); err != nil {
 		return webhook.Notice{}, false, err
 	}
-	if n.Type, _ = webhook.String(v[2]); n.Type == "" {
+	var ok bool
+	if n.Type, ok = webhook.String(v[2]); !ok || n.Type == "" {
 		return webhook.Notice{}, false, errBody
 	}
 	if ms, ok := webhook.Int(v[5]); ok && ms <= latest {
@@ -204,8 +205,8 @@ func scalar(raw []byte) (string, error) {
 // workflowAction reads a request of a custom workflow action
 // (developers.hubspot.com, "Custom workflow actions", checked 2026-11).
 func workflowAction(raw, callback, origin []byte) (webhook.Notice, error) {
-	id, _ := webhook.String(callback)
-	if id == "" {
+	id, ok := webhook.String(callback)
+	if !ok || id == "" {
 		return webhook.Notice{}, errBody
 	}
 	v, err := webhook.Pick(origin, "portalId")
