@@ -184,9 +184,9 @@ func (h *HubSpot) authorizePage(w http.ResponseWriter, r *http.Request) {
 	back(w, r, h.Tokens, h.clientID, q.Get("redirect_uri"), id, nil)
 }
 
-// tokenFault is an error of the token endpoints, with RFC 6749's members and
+// hubspotTokenFault is an error of the token endpoints, with RFC 6749's members and
 // HubSpot's older ones.
-func tokenFault(w http.ResponseWriter, code, status, text string) {
+func hubspotTokenFault(w http.ResponseWriter, code, status, text string) {
 	writeJSON(w, http.StatusBadRequest, map[string]any{
 		"error": code, "error_description": text, "status": status, "message": text, "correlationId": randomHex(),
 	})
@@ -198,11 +198,11 @@ func (h *HubSpot) client(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.URL.RawQuery != "" || r.Header.Get("Authorization") != "" || r.ParseForm() != nil ||
 		r.Header.Get("Content-Type") != "application/x-www-form-urlencoded":
-		tokenFault(w, "invalid_request", "BAD_REQUEST", "only a form is accepted")
+		hubspotTokenFault(w, "invalid_request", "BAD_REQUEST", "only a form is accepted")
 	case r.PostForm.Get("client_id") != h.clientID:
-		tokenFault(w, "invalid_client", "BAD_CLIENT_ID", "missing or unknown client id")
+		hubspotTokenFault(w, "invalid_client", "BAD_CLIENT_ID", "missing or unknown client id")
 	case r.PostForm.Get("client_secret") != h.clientSecret:
-		tokenFault(w, "invalid_client", "BAD_CLIENT_SECRET", "missing or invalid client secret")
+		hubspotTokenFault(w, "invalid_client", "BAD_CLIENT_SECRET", "missing or invalid client secret")
 	default:
 		return true
 	}
@@ -219,19 +219,19 @@ func (h *HubSpot) token(w http.ResponseWriter, r *http.Request) {
 	switch f.Get("grant_type") {
 	case "authorization_code":
 		if out, ok = h.Tokens.exchange(f.Get("code"), h.clientID, f.Get("redirect_uri"), f.Get("code_verifier")); !ok {
-			tokenFault(w, "invalid_grant", "BAD_AUTH_CODE", "missing or unknown auth code")
+			hubspotTokenFault(w, "invalid_grant", "BAD_AUTH_CODE", "missing or unknown auth code")
 			return
 		}
 	case "refresh_token":
 		if out, ok = h.Tokens.renew(f.Get("refresh_token")); !ok {
-			tokenFault(w, "invalid_grant", "BAD_REFRESH_TOKEN", "refresh token is invalid, expired or revoked")
+			hubspotTokenFault(w, "invalid_grant", "BAD_REFRESH_TOKEN", "refresh token is invalid, expired or revoked")
 			return
 		}
 		if out.refresh == "" {
 			out.refresh = f.Get("refresh_token") // unchanged
 		}
 	default:
-		tokenFault(w, "unsupported_grant_type", "BAD_GRANT_TYPE", "unsupported grant type")
+		hubspotTokenFault(w, "unsupported_grant_type", "BAD_GRANT_TYPE", "unsupported grant type")
 		return
 	}
 	h.mu.Lock()
@@ -278,8 +278,8 @@ func (h *HubSpot) revoke(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// apiFault is an error of the API.
-func apiFault(w http.ResponseWriter, status int, category, text string, more map[string]any) {
+// hubspotFault is an error of the API.
+func hubspotFault(w http.ResponseWriter, status int, category, text string, more map[string]any) {
 	body := map[string]any{"status": "error", "message": text, "correlationId": randomHex(), "category": category}
 	maps.Copy(body, more)
 	writeJSON(w, status, body)
@@ -292,10 +292,10 @@ func (h *HubSpot) api(fn func(w http.ResponseWriter, r *http.Request, p *hubspot
 		subject, known, ok := h.Tokens.authorize(bearer(r))
 		switch {
 		case !known || h.Tokens.revoked(bearer(r)):
-			apiFault(w, http.StatusUnauthorized, "INVALID_AUTHENTICATION", "Authentication credentials not found or not valid.", nil)
+			hubspotFault(w, http.StatusUnauthorized, "INVALID_AUTHENTICATION", "Authentication credentials not found or not valid.", nil)
 			return
 		case !ok:
-			apiFault(w, http.StatusUnauthorized, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired 5 hour(s) ago.",
+			hubspotFault(w, http.StatusUnauthorized, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired 5 hour(s) ago.",
 				map[string]any{"context": map[string]any{"expire time": []string{"2026-11-01T00:00:00Z"}}})
 			return
 		}

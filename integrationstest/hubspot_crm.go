@@ -79,8 +79,8 @@ func (h *HubSpot) Objects(account, objectType string) []HubSpotObject {
 	return out
 }
 
-// scoped are the types that need a scope of their own here.
-var scoped = []string{"contacts", "companies", "deals", "tickets"}
+// hubspotScoped are the types that need a scope of their own here.
+var hubspotScoped = []string{"contacts", "companies", "deals", "tickets"}
 
 // allowed refuses calls that the granted scopes do not cover.
 func (h *HubSpot) allowed(w http.ResponseWriter, r *http.Request, p *hubspotPortal) bool {
@@ -90,10 +90,10 @@ func (h *HubSpot) allowed(w http.ResponseWriter, r *http.Request, p *hubspotPort
 		right = ".write"
 	}
 	need := "crm.objects." + objectType + right
-	if !slices.Contains(scoped, objectType) || slices.Contains(p.granted, need) {
+	if !slices.Contains(hubspotScoped, objectType) || slices.Contains(p.granted, need) {
 		return true
 	}
-	apiFault(w, http.StatusForbidden, "MISSING_SCOPES", "This app hasn't been granted all required scopes to make this call.", map[string]any{
+	hubspotFault(w, http.StatusForbidden, "MISSING_SCOPES", "This app hasn't been granted all required scopes to make this call.", map[string]any{
 		"errors": []any{map[string]any{
 			"message": "One or more of the following scopes are required.",
 			"context": map[string]any{"requiredGranularScopes": []string{need}},
@@ -138,15 +138,15 @@ func (p *hubspotPortal) emailTaken(objectType, email string) bool {
 	return objectType == "contacts" && email != "" && p.find(objectType, email, "email") != nil
 }
 
-func notFound(w http.ResponseWriter) {
-	apiFault(w, http.StatusNotFound, "OBJECT_NOT_FOUND", "resource not found", nil)
+func hubspotNotFound(w http.ResponseWriter) {
+	hubspotFault(w, http.StatusNotFound, "OBJECT_NOT_FOUND", "resource not found", nil)
 }
 
-func badRequest(w http.ResponseWriter, text string) {
-	apiFault(w, http.StatusBadRequest, "VALIDATION_ERROR", text, nil)
+func hubspotBadRequest(w http.ResponseWriter, text string) {
+	hubspotFault(w, http.StatusBadRequest, "VALIDATION_ERROR", text, nil)
 }
 
-func names(list string) []string {
+func hubspotNames(list string) []string {
 	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' })
 }
 
@@ -154,22 +154,22 @@ func (h *HubSpot) get(w http.ResponseWriter, r *http.Request, p *hubspotPortal) 
 	q := r.URL.Query()
 	o := p.find(r.PathValue("type"), r.PathValue("id"), q.Get("idProperty"))
 	if o == nil {
-		notFound(w)
+		hubspotNotFound(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, o.wire(names(q.Get("properties"))))
+	writeJSON(w, http.StatusOK, o.wire(hubspotNames(q.Get("properties"))))
 }
 
 func (h *HubSpot) list(w http.ResponseWriter, r *http.Request, p *hubspotPortal) {
 	q := r.URL.Query()
 	limit, err := strconv.Atoi(cmp.Or(q.Get("limit"), "10"))
 	if err != nil || limit < 1 || limit > 100 {
-		badRequest(w, "limit must be from 1 to 100")
+		hubspotBadRequest(w, "limit must be from 1 to 100")
 		return
 	}
 	var found []*HubSpotObject
 	for _, o := range p.objects[r.PathValue("type")] {
-		if o.Archived == (q.Get("archived") == "true") && (q.Get("after") == "" || less(q.Get("after"), o.ID) || q.Get("after") == o.ID) {
+		if o.Archived == (q.Get("archived") == "true") && (q.Get("after") == "" || hubspotLess(q.Get("after"), o.ID) || q.Get("after") == o.ID) {
 			found = append(found, o)
 		}
 	}
@@ -178,11 +178,11 @@ func (h *HubSpot) list(w http.ResponseWriter, r *http.Request, p *hubspotPortal)
 		answer["paging"] = map[string]any{"next": map[string]any{"after": found[limit].ID, "link": "https://api.hubapi.com/"}}
 		found = found[:limit]
 	}
-	answer["results"] = wires(found, names(q.Get("properties")))
+	answer["results"] = hubspotWires(found, hubspotNames(q.Get("properties")))
 	writeJSON(w, http.StatusOK, answer)
 }
 
-func wires(list []*HubSpotObject, properties []string) []any {
+func hubspotWires(list []*HubSpotObject, properties []string) []any {
 	out := []any{}
 	for _, o := range list {
 		out = append(out, o.wire(properties))
@@ -200,12 +200,12 @@ type hubspotInput struct {
 func (h *HubSpot) create(w http.ResponseWriter, r *http.Request, p *hubspotPortal) {
 	var in hubspotInput
 	if json.NewDecoder(r.Body).Decode(&in) != nil || in.Properties == nil {
-		badRequest(w, "Invalid input JSON")
+		hubspotBadRequest(w, "Invalid input JSON")
 		return
 	}
 	objectType := r.PathValue("type")
 	if p.emailTaken(objectType, in.Properties["email"]) {
-		apiFault(w, http.StatusConflict, "CONFLICT", "Contact already exists.", nil)
+		hubspotFault(w, http.StatusConflict, "CONFLICT", "Contact already exists.", nil)
 		return
 	}
 	writeJSON(w, http.StatusCreated, h.add(p, objectType, in.Properties).wire(slices.Sorted(maps.Keys(in.Properties))))
@@ -214,12 +214,12 @@ func (h *HubSpot) create(w http.ResponseWriter, r *http.Request, p *hubspotPorta
 func (h *HubSpot) update(w http.ResponseWriter, r *http.Request, p *hubspotPortal) {
 	var in hubspotInput
 	if json.NewDecoder(r.Body).Decode(&in) != nil || in.Properties == nil {
-		badRequest(w, "Invalid input JSON")
+		hubspotBadRequest(w, "Invalid input JSON")
 		return
 	}
 	o := p.find(r.PathValue("type"), r.PathValue("id"), r.URL.Query().Get("idProperty"))
 	if o == nil {
-		notFound(w)
+		hubspotNotFound(w)
 		return
 	}
 	o.change(in.Properties)
@@ -247,7 +247,7 @@ func (h *HubSpot) batch(w http.ResponseWriter, r *http.Request, p *hubspotPortal
 		Properties []string       `json:"properties"`
 	}
 	if json.NewDecoder(r.Body).Decode(&in) != nil || len(in.Inputs) == 0 || len(in.Inputs) > hubspotBatchSize {
-		badRequest(w, "inputs must hold 1 to 100 records")
+		hubspotBadRequest(w, "inputs must hold 1 to 100 records")
 		return
 	}
 	objectType, op := r.PathValue("type"), r.PathValue("op")
@@ -258,17 +258,17 @@ func (h *HubSpot) batch(w http.ResponseWriter, r *http.Request, p *hubspotPortal
 		shown := slices.Sorted(maps.Keys(input.Properties))
 		switch {
 		case op == "create" && p.emailTaken(objectType, input.Properties["email"]):
-			faults = append(faults, batchFault("CONFLICT", "Contact already exists.", "objectWriteTraceId", input.Trace))
+			faults = append(faults, hubspotBatchFault("CONFLICT", "Contact already exists.", "objectWriteTraceId", input.Trace))
 		case op == "create":
 			results = append(results, h.add(p, objectType, input.Properties).wire(shown))
 		case op == "upsert" && property == "":
-			faults = append(faults, batchFault("VALIDATION_ERROR", "idProperty is missing", "ids", input.ID))
+			faults = append(faults, hubspotBatchFault("VALIDATION_ERROR", "idProperty is missing", "ids", input.ID))
 		case op == "upsert" && o == nil:
 			added := h.add(p, objectType, input.Properties)
 			added.Properties[property] = input.ID
-			results = append(results, upserted(added, shown, true))
+			results = append(results, hubspotUpserted(added, shown, true))
 		case o == nil:
-			faults = append(faults, batchFault("OBJECT_NOT_FOUND", "Could not get some objects, they may be deleted or not exist.", "ids", input.ID))
+			faults = append(faults, hubspotBatchFault("OBJECT_NOT_FOUND", "Could not get some objects, they may be deleted or not exist.", "ids", input.ID))
 		case op == "read":
 			results = append(results, o.wire(in.Properties))
 		case op == "update":
@@ -276,7 +276,7 @@ func (h *HubSpot) batch(w http.ResponseWriter, r *http.Request, p *hubspotPortal
 			results = append(results, o.wire(shown))
 		case op == "upsert":
 			o.change(input.Properties)
-			results = append(results, upserted(o, shown, false))
+			results = append(results, hubspotUpserted(o, shown, false))
 		default:
 			http.NotFound(w, r)
 			return
@@ -294,13 +294,13 @@ func (h *HubSpot) batch(w http.ResponseWriter, r *http.Request, p *hubspotPortal
 	writeJSON(w, status, answer)
 }
 
-func upserted(o *HubSpotObject, properties []string, isNew bool) map[string]any {
+func hubspotUpserted(o *HubSpotObject, properties []string, isNew bool) map[string]any {
 	m := o.wire(properties)
 	m["new"] = isNew
 	return m
 }
 
-func batchFault(category, text, name, key string) map[string]any {
+func hubspotBatchFault(category, text, name, key string) map[string]any {
 	return map[string]any{"status": "error", "category": category, "message": text, "context": map[string]any{name: []string{key}}}
 }
 
@@ -326,13 +326,13 @@ func (h *HubSpot) search(w http.ResponseWriter, r *http.Request, p *hubspotPorta
 		Limit        int
 	}
 	if json.NewDecoder(r.Body).Decode(&in) != nil || r.ContentLength > hubspotSearchBody || in.Limit < 0 || in.Limit > hubspotPage {
-		badRequest(w, "There was a problem with the request.")
+		hubspotBadRequest(w, "There was a problem with the request.")
 		return
 	}
 	limit := cmp.Or(in.Limit, 10)
 	after, err := strconv.Atoi(cmp.Or(in.After, "0"))
 	if err != nil || after+limit > hubspotWindow {
-		badRequest(w, "Paging is limited to 10,000 results.")
+		hubspotBadRequest(w, "Paging is limited to 10,000 results.")
 		return
 	}
 	var found []*HubSpotObject
@@ -350,7 +350,7 @@ func (h *HubSpot) search(w http.ResponseWriter, r *http.Request, p *hubspotPorta
 			switch x, y := a.Properties[s.Property], b.Properties[s.Property]; {
 			case x == y:
 				return 0
-			case less(x, y) == (s.Direction != "DESCENDING"):
+			case hubspotLess(x, y) == (s.Direction != "DESCENDING"):
 				return -1
 			}
 			return 1
@@ -362,7 +362,7 @@ func (h *HubSpot) search(w http.ResponseWriter, r *http.Request, p *hubspotPorta
 		found = found[:limit]
 		answer["paging"] = map[string]any{"next": map[string]any{"after": strconv.Itoa(after + limit)}}
 	}
-	answer["results"] = wires(found, in.Properties)
+	answer["results"] = hubspotWires(found, in.Properties)
 	writeJSON(w, http.StatusOK, answer)
 }
 
@@ -386,15 +386,15 @@ func (f hubspotFilter) matches(o *HubSpotObject) bool {
 	case "NEQ":
 		return v != f.Value
 	case "GT":
-		return less(f.Value, v)
+		return hubspotLess(f.Value, v)
 	case "GTE":
-		return !less(v, f.Value)
+		return !hubspotLess(v, f.Value)
 	case "LT":
-		return less(v, f.Value)
+		return hubspotLess(v, f.Value)
 	case "LTE":
-		return !less(f.Value, v)
+		return !hubspotLess(f.Value, v)
 	case "BETWEEN":
-		return !less(v, f.Value) && !less(f.HighValue, v)
+		return !hubspotLess(v, f.Value) && !hubspotLess(f.HighValue, v)
 	case "IN":
 		return slices.Contains(f.Values, v)
 	case "NOT_IN":
@@ -409,8 +409,8 @@ func (f hubspotFilter) matches(o *HubSpotObject) bool {
 	return false
 }
 
-// less compares numbers as numbers.
-func less(a, b string) bool {
+// hubspotLess compares numbers as numbers.
+func hubspotLess(a, b string) bool {
 	x, errX := strconv.ParseFloat(a, 64)
 	y, errY := strconv.ParseFloat(b, 64)
 	if errX == nil && errY == nil {

@@ -176,8 +176,7 @@ func Update(ctx context.Context, conn *providers.Connection, objectType, id, idP
 	return out, err
 }
 
-// Archive moves a record to the recycling bin. HubSpot keeps it there for 90
-// days. The errors are those of [Do]; one that is archived already is no error.
+// Archive moves a record to the recycling bin. The errors are those of [Do].
 func Archive(ctx context.Context, conn *providers.Connection, objectType, id string) error {
 	to, err := record(objectType, id, "")
 	if err != nil {

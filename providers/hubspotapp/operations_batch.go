@@ -74,8 +74,7 @@ type batchInput struct {
 	IDProperty string            `json:"idProperty,omitempty"`
 	Properties map[string]string `json:"properties,omitzero"`
 	// Trace is sent back with a failure. With one for each input HubSpot creates
-	// what it can; without, a batch is created whole or not at all
-	// (developers.hubspot.com, "Error handling", checked 2026-11).
+	// what it can, and answers 207; without, a batch is created whole or not at all.
 	Trace string `json:"objectWriteTraceId,omitempty"`
 }
 

@@ -19,8 +19,8 @@ import (
 const TypeWorkflowAction = "workflow_action"
 
 // maxEvents bounds a request. HubSpot sends at most 100 events in one
-// (developers.hubspot.com, "Webhooks", checked 2026-11); what it signs is not
-// lost if that grows.
+// (developers.hubspot.com, "Webhooks", read in copies, 2026-11); what it signs is
+// not lost if that grows.
 const maxEvents = 1000
 
 // WebhookSource implements providers.WebhookReceiver. All accounts share one
@@ -31,8 +31,8 @@ const maxEvents = 1000
 //
 // HubSpot delivers in any order, more than once, and sends again what was not
 // answered with 2xx within 5 seconds, up to 10 times in 24 hours
-// (developers.hubspot.com, "Webhooks", checked 2026-11). It has no webhook for an
-// app that was uninstalled: the next refresh finds out.
+// (developers.hubspot.com, "Webhooks", read in copies, 2026-11). It has no webhook
+// for an app that was uninstalled: the next refresh finds out.
 //
 // With Config.NoWebhooks the error wraps errors.ErrUnsupported.
 func (a *App) WebhookSource() (webhook.Source, error) {
@@ -202,8 +202,8 @@ func scalar(raw []byte) (string, error) {
 	return string(raw), nil
 }
 
-// workflowAction reads a request of a custom workflow action
-// (developers.hubspot.com, "Custom workflow actions", checked 2026-11).
+// workflowAction reads a request of a custom workflow action, which HubSpot signs
+// with v2 (developers.hubspot.com, "Custom workflow actions", checked 2026-11).
 func workflowAction(raw, callback, origin []byte) (webhook.Notice, error) {
 	id, ok := webhook.String(callback)
 	if !ok || id == "" {
