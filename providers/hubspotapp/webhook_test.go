@@ -210,6 +210,25 @@ func TestPublicURLReplacesTheHandlersOwn(t *testing.T) {
 	require.ErrorIs(t, source(t, app()).Verifier.Verify(req), webhook.ErrBadSignature)
 }
 
+func TestEscapesAreDecodedInEitherCaseAndOnce(t *testing.T) {
+	now := time.UnixMilli(1700000000000)
+	for sent, signed := range map[string]string{
+		"https://a.example/w?u=%3a%2f%2Fb%3F":  "https://a.example/w?u=://b?",
+		"https://a.example/w?u=%253A%252f":     "https://a.example/w?u=%253A%252f",
+		"https://a.example/w?u=%25%33A%3%":     "https://a.example/w?u=%25%33A%3%",
+		"https://a.example/w?u=%20%26%3D%2b%7": "https://a.example/w?u=%20%26%3D%2b%7",
+		"https://a.example/%2a%2A%3b%2c":       "https://a.example/**;,",
+	} {
+		mac := hmac.New(sha256.New, []byte(clientSecret))
+		_, _ = io.WriteString(mac, "POST"+signed+batch+"1700000000000")
+		r := v3("POST", sent, batch, base64.StdEncoding.EncodeToString(mac.Sum(nil)), "1700000000000")
+		r.Now = now
+		require.NoError(t, source(t, app()).Verifier.Verify(r), sent)
+		r.URL += "%21"
+		require.ErrorIs(t, source(t, app()).Verifier.Verify(r), webhook.ErrBadSignature)
+	}
+}
+
 // reference verifies v3 by its own means.
 func reference(method, uri, body, ts, signature string, now time.Time) bool {
 	for i := range len(ts) {
@@ -374,6 +393,11 @@ func TestWhatIdentifiesAnEvent(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, a[0].DeliveryID, a[1].DeliveryID)
 	require.True(t, a[0].OccurredAt.IsZero())
+	// There is no text for a time after the year 9999.
+	a, err = read(app(), `[{"portalId":9,"subscriptionType":"x","occurredAt":253402300800000},{"portalId":9,"subscriptionType":"x","occurredAt":253402300799999}]`)
+	require.NoError(t, err)
+	require.True(t, a[0].OccurredAt.IsZero())
+	require.Equal(t, 9999, a[1].OccurredAt.Year())
 }
 
 func TestReadRefuses(t *testing.T) {
