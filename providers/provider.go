@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/saas-integrations/integrations/token"
 	"github.com/saas-integrations/integrations/webhook"
@@ -190,6 +191,14 @@ type (
 		// ClassifyAnswer judges an answer. head is the first 512 bytes of the
 		// body at most, and only of JSON answers.
 		ClassifyAnswer(status int, header http.Header, head []byte) Answer
+	}
+
+	// LimitReader is an ability of an [AnswerClassifier] whose service says in the
+	// body how long a limit lasts.
+	LimitReader interface {
+		// LimitedFor is how long to wait after an answer that was judged
+		// [AnswerLimited]; 0 leaves it to its Retry-After.
+		LimitedFor(header http.Header, head []byte) time.Duration
 	}
 
 	// Lander answers callbacks that carry no state because the user started at
