@@ -1,0 +1,180 @@
+package sheetsapp
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/saas-integrations/integrations/providers"
+)
+
+// Input says how Sheets takes values that are written.
+type Input int
+
+const (
+	// Raw stores values as they are: a text stays a text, whatever it begins with.
+	// This is the default.
+	Raw Input = iota
+	// UserEntered takes values as if a user typed them: "7%", "2026-11-25" and
+	// "TRUE" become a number, a date and a truth value. A text that Sheets would
+	// take for a formula is written as text all the same; a [Formula] is not.
+	UserEntered
+)
+
+func (i Input) param() string {
+	if i == UserEntered {
+		return "USER_ENTERED"
+	}
+	return "RAW"
+}
+
+// Formula is a cell's formula, beginning with "=". It is for [UserEntered] only.
+// What users typed must not get into one: a formula can read other cells and send
+// them away.
+type Formula string
+
+// The form of a time in a cell. Raw keeps all of it as text; as UserEntered it is
+// a date of the spreadsheet, which knows no zones.
+const (
+	rawTime   = time.RFC3339Nano
+	typedTime = "2006-01-02 15:04:05"
+)
+
+// maxWhole is the largest whole number that Sheets, which counts in floating
+// point, does not round.
+const maxWhole = 1 << 53
+
+// CellError is a value that cannot be written, or a cell that cannot be read into
+// a field. It wraps providers.ErrInvalid and tells nothing of the value.
+type CellError struct {
+	// Row and Column count from 1 within the values.
+	Row, Column int
+	// Name is the column's name where the values have a header, else "".
+	Name string
+	// Problem says what is wrong.
+	Problem string
+}
+
+func (e *CellError) Error() string {
+	if e.Name != "" {
+		return fmt.Sprintf("%v: row %d, column %q: %s", providers.ErrInvalid, e.Row, e.Name, e.Problem)
+	}
+	return fmt.Sprintf("%v: row %d, column %d: %s", providers.ErrInvalid, e.Row, e.Column, e.Problem)
+}
+
+// Unwrap returns providers.ErrInvalid.
+func (e *CellError) Unwrap() error { return providers.ErrInvalid }
+
+// encodeRows checks values and gives them the form in which they are sent.
+func encodeRows(rows [][]any, in Input) ([][]any, error) {
+	if len(rows) == 0 {
+		return nil, invalid("no rows to write")
+	}
+	if in != Raw && in != UserEntered {
+		return nil, invalid("unknown Input")
+	}
+	out := make([][]any, len(rows))
+	for i, row := range rows {
+		out[i] = make([]any, len(row))
+		for j, v := range row {
+			cell, err := encode(v, in)
+			if err != nil {
+				return nil, &CellError{Row: i + 1, Column: j + 1, Problem: err.Error()}
+			}
+			out[i][j] = cell
+		}
+	}
+	return out, nil
+}
+
+func encode(v any, in Input) (any, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case Formula:
+		return encodeFormula(string(v), in)
+	case time.Time:
+		if in == UserEntered {
+			return v.Format(typedTime), nil
+		}
+		return v.Format(rawTime), nil
+	}
+	r := reflect.ValueOf(v)
+	switch r.Kind() {
+	case reflect.Pointer:
+		if r.IsNil() {
+			return nil, nil
+		}
+		if r.Elem().Kind() == reflect.Pointer {
+			return nil, fmt.Errorf("type %T cannot be written", v)
+		}
+		return encode(r.Elem().Interface(), in)
+	case reflect.String:
+		return encodeText(r.String(), in)
+	case reflect.Bool:
+		return r.Bool(), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if n := r.Int(); n <= maxWhole && n >= -maxWhole {
+			return n, nil
+		}
+		return nil, errTooWhole
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		if n := r.Uint(); n <= maxWhole {
+			return n, nil
+		}
+		return nil, errTooWhole
+	case reflect.Float32, reflect.Float64:
+		f := r.Float()
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil, errors.New("a number that is infinite or none")
+		}
+		if r.Kind() == reflect.Float32 {
+			return float32(f), nil // as short as it was written
+		}
+		return f, nil
+	}
+	return nil, fmt.Errorf("type %T cannot be written", v)
+}
+
+var errTooWhole = errors.New("a whole number over 2^53, which Sheets would round: write it as a string")
+
+func encodeFormula(f string, in Input) (any, error) {
+	switch {
+	case in != UserEntered:
+		return nil, errors.New("a Formula needs UserEntered")
+	case !strings.HasPrefix(f, "=") || !utf8.ValidString(f):
+		return nil, errors.New(`a Formula does not begin with "="`)
+	}
+	return f, nil
+}
+
+func encodeText(s string, in Input) (any, error) {
+	if !utf8.ValidString(s) {
+		return nil, errors.New("a text that is not UTF-8")
+	}
+	if in == UserEntered && looksTyped(s) {
+		return "'" + s, nil // Sheets takes the apostrophe off and leaves the rest
+	}
+	return s, nil
+}
+
+// looksTyped reports whether a text, entered by a user, could become a formula:
+// "=", "+", "-" and "@" begin one, also in full width and after spaces
+// (owasp.org/www-community/attacks/CSV_Injection, checked 2026-11). An apostrophe
+// would be lost.
+func looksTyped(s string) bool {
+	if s == "" {
+		return false
+	}
+	if strings.ContainsAny(s[:1], "'\t\r\n") {
+		return true
+	}
+	s = strings.TrimLeftFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	first, _ := utf8.DecodeRuneInString(s)
+	return strings.ContainsRune("=+-@＝＋－＠", first)
+}
