@@ -60,9 +60,9 @@ var (
 	}
 )
 
-// require returns a *providers.MissingScopeError unless the integration has a scope
+// allowed returns a *providers.MissingScopeError unless the integration has a scope
 // for an operation. Scopes that nobody knows are not judged.
-func require(ctx context.Context, conn *providers.Connection, a access) error {
+func allowed(ctx context.Context, conn *providers.Connection, a access) error {
 	if err := conn.RequireKind(Key); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func require(ctx context.Context, conn *providers.Connection, a access) error {
 
 // call makes an operation's call if the integration has a scope for it.
 func call(ctx context.Context, conn *providers.Connection, a access, c providers.APICall) error {
-	if err := require(ctx, conn, a); err != nil {
+	if err := allowed(ctx, conn, a); err != nil {
 		return err
 	}
 	_, err := providers.API{Adapter: "sheetsapp", Meaning: meaning(slices.Clone(a.need))}.Do(ctx, conn.HTTPClient(), c)

@@ -72,11 +72,8 @@ func (e *CellError) Unwrap() error { return providers.ErrInvalid }
 
 // encodeRows checks values and gives them the form in which they are sent.
 func encodeRows(rows [][]any, in Input) ([][]any, error) {
-	if len(rows) == 0 {
-		return nil, invalid("no rows to write")
-	}
-	if in != Raw && in != UserEntered {
-		return nil, invalid("unknown Input")
+	if err := checkWrite(len(rows), in); err != nil {
+		return nil, err
 	}
 	out := make([][]any, len(rows))
 	for i, row := range rows {
@@ -90,6 +87,16 @@ func encodeRows(rows [][]any, in Input) ([][]any, error) {
 		}
 	}
 	return out, nil
+}
+
+func checkWrite(rows int, in Input) error {
+	switch {
+	case rows == 0:
+		return invalid("no rows to write")
+	case in != Raw && in != UserEntered:
+		return invalid("unknown Input")
+	}
+	return nil
 }
 
 func encode(v any, in Input) (any, error) {

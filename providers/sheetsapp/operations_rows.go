@@ -118,7 +118,7 @@ func AppendRows[T any](ctx context.Context, conn *providers.Connection, spreadsh
 	if err != nil {
 		return Updated{}, err
 	}
-	if err := require(ctx, conn, writing); err != nil { // before the header is read
+	if err := allowed(ctx, conn, writing); err != nil { // before the header is read
 		return Updated{}, err
 	}
 	values, err := Read(ctx, conn, spreadsheetID, head, nil)
@@ -277,8 +277,8 @@ func names(fields []field) []string {
 // encodeFields checks the fields of all rows and gives them the form in which they
 // are sent, by the index of the field.
 func encodeFields[T any](fields []field, rows []T, in Input) ([]map[int]any, error) {
-	if len(rows) == 0 {
-		return nil, invalid("no rows to write")
+	if err := checkWrite(len(rows), in); err != nil {
+		return nil, err
 	}
 	out := make([]map[int]any, len(rows))
 	for i := range rows {

@@ -101,7 +101,7 @@ func WatchChanges(ctx context.Context, conn *providers.Connection) (Channel, err
 }
 
 func watch(ctx context.Context, conn *providers.Connection, d channelData) (Channel, error) {
-	if err := require(ctx, conn, watching); err != nil {
+	if err := allowed(ctx, conn, watching); err != nil {
 		return Channel{}, err
 	}
 	subs, err := conn.Subscriptions(ctx)
@@ -234,7 +234,7 @@ func stopCall(c Channel, header http.Header) providers.APICall {
 // has ended already is no error; an id that is none of this integration's channels
 // is providers.ErrNotFound.
 func StopChannel(ctx context.Context, conn *providers.Connection, channelID string) error {
-	if err := require(ctx, conn, watching); err != nil {
+	if err := allowed(ctx, conn, watching); err != nil {
 		return err
 	}
 	subs, err := conn.Subscriptions(ctx)
