@@ -517,28 +517,23 @@ func (s *Sheets) append(w http.ResponseWriter, r *http.Request, f *googleFile, t
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// table is the block of cells that begins in the range and ends at an empty row.
+// table is the last block of cells that touch, of those that reach into the range.
 func (a gridRange) table() (gridRange, bool) {
-	filled := func(row, left, right int) (from, to int) {
+	t := gridRange{googleGrid: a.googleGrid}
+	for at := range a.cells {
+		if at[0] >= a.top && at[0] <= a.bottom && at[1] >= a.left && at[1] <= a.right && at[0] > t.bottom {
+			t.top, t.left, t.bottom, t.right = at[0], at[1], at[0], at[1]
+		}
+	}
+	for grown := t.top != 0; grown; {
+		grown = false
 		for at := range a.cells {
-			if at[0] == row && at[1] >= left && at[1] <= right {
-				from, to = min(cmp.Or(from, at[1]), at[1]), max(to, at[1])
+			near := at[0] >= t.top-1 && at[0] <= t.bottom+1 && at[1] >= t.left-1 && at[1] <= t.right+1
+			if near && (at[0] < t.top || at[0] > t.bottom || at[1] < t.left || at[1] > t.right) {
+				t.top, t.left = min(t.top, at[0]), min(t.left, at[1])
+				t.bottom, t.right, grown = max(t.bottom, at[0]), max(t.right, at[1]), true
 			}
 		}
-		return from, to
-	}
-	t := gridRange{googleGrid: a.googleGrid}
-	for row := a.top; row <= a.rows; row++ {
-		from, to := filled(row, a.left, a.right)
-		switch {
-		case from == 0 && t.top == 0 && row < a.bottom:
-			continue
-		case from == 0:
-			return t, t.top != 0
-		case t.top == 0:
-			t.top, t.left = row, from
-		}
-		t.bottom, t.left, t.right = row, min(t.left, from), max(t.right, to)
 	}
 	return t, t.top != 0
 }

@@ -35,8 +35,9 @@ import (
 //     revoking a dead one is answered with 400 invalid_token.
 //   - That a channel's token may have 256 characters, that a channel is stopped by
 //     the same user and app only, and how a resource URI is written.
-//   - That Sheets leaves a value as text that begins with an apostrophe when it
-//     reads values as a user's typing.
+//   - That an apostrophe in a sheet's name is doubled, and that Sheets takes a typed
+//     value that begins with one for text and takes it off.
+//   - The reasons insufficientPermissions and accessNotConfigured of Drive's errors.
 
 // Key is the default key, and the Kind of every connection of this adapter.
 const Key = "google_sheets"

@@ -70,9 +70,8 @@ func codes(body []byte) []string {
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
 
-// Codes with a meaning that the status does not tell
-// (developers.google.com/drive/api/guides/handle-errors and
-// developers.google.com/sheets/api/limits, checked 2026-11). A 403 without one of
+// Codes with a meaning that the status does not tell, as answers quoted in public issues
+// have them (gargle#160, googledrive#380, checked 2026-11). A 403 without one of
 // them is about the file: PERMISSION_DENIED alone says that the user may not.
 var (
 	limitCodes    = []string{"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}

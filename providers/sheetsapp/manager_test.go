@@ -2,8 +2,10 @@ package sheetsapp_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,6 +235,46 @@ func TestRefreshKeepsTheRefreshToken(t *testing.T) {
 		require.Equal(t, integrations.StatusNeedsReconnect, list[0].Status)
 		require.Equal(t, "invalid_rapt", list[0].Reason)
 	})
+}
+
+// TestTablesBesideEachOther: a table that touches nothing is written to whatever
+// else is in the sheet, and one that something touches is a conflict.
+func TestTablesBesideEachOther(t *testing.T) {
+	type row struct {
+		ID string `sheet:"ID"`
+	}
+	kit := integrationstest.New(t)
+	conn := connected(t, kit, "acme", "107")
+	id := kit.Sheets.AddSpreadsheet("107", "Mine", "Data")
+	kit.Sheets.SetValues(id, "Data", [][]any{{"Other", "", "ID", "", "More"}, {"x", "", "1", "", "y"}, {"x", "", "", "", "y"}})
+	at := sheetsapp.Range{Sheet: "Data", Cells: "C:Z"}
+	done, err := sheetsapp.AppendRows(t.Context(), conn, id, at, []row{{"2"}}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "Data!C1:C2", done.Table)
+	require.Equal(t, "Data!C3", firstCell(done.Range))
+	kit.Sheets.SetValues(id, "Data", [][]any{{"", "touching"}})
+	done, err = sheetsapp.AppendRows(t.Context(), conn, id, at, []row{{"3"}}, nil)
+	require.ErrorIs(t, err, providers.ErrConflict)
+	require.Equal(t, "A", done.Range[len("Data!"):][:1])
+}
+
+func firstCell(a1 string) string { first, _, _ := strings.Cut(a1, ":"); return first }
+
+func TestNoNotifications(t *testing.T) {
+	kit := integrationstest.New(t)
+	quiet := kit.Sheets.App()
+	quiet.NoNotifications = true
+	cfg := kit.Config()
+	cfg.Providers = []providers.Provider{sheetsapp.New(quiet)}
+	kit.Use(cfg)
+	conn := connected(t, kit, "acme", "107")
+	book, err := sheetsapp.Create(t.Context(), conn, "Ours")
+	require.NoError(t, err)
+	_, err = sheetsapp.WatchFile(t.Context(), conn, book.ID)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, integrationstest.BaseURL+"/google_sheets/webhook/x", nil)
+	require.NoError(t, err)
+	require.Equal(t, 404, kit.Send(r).StatusCode)
 }
 
 func TestQuota(t *testing.T) {

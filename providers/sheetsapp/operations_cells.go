@@ -171,9 +171,8 @@ func encodeText(s string, in Input) (any, error) {
 }
 
 // looksTyped reports whether a text, entered by a user, could become a formula:
-// "=", "+", "-" and "@" begin one, also in full width and after spaces
-// (owasp.org/www-community/attacks/CSV_Injection, checked 2026-11). An apostrophe
-// would be lost.
+// "=", "+", "-" and "@" begin one, perhaps in full width or after spaces too. An
+// apostrophe would be lost.
 func looksTyped(s string) bool {
 	if s == "" {
 		return false

@@ -101,6 +101,11 @@ func ReadRows[T any](ctx context.Context, conn *providers.Connection, spreadshee
 // [ReadRows]; a nil pointer, a nil any and the zero time leave a cell empty. The
 // errors are those of ReadRows and [Append], which has more to say about a lost
 // answer.
+//
+// Sheets takes all cells that touch for one table and writes from its first column
+// on, so nothing may stand right beside the table's first column. Where something
+// did, the rows went to the wrong columns: the error wraps providers.ErrConflict
+// and Updated tells where they are.
 func AppendRows[T any](ctx context.Context, conn *providers.Connection, spreadsheetID string, r Range, rows []T, opts *RowOptions) (Updated, error) {
 	fields, err := fieldsOf[T]()
 	if err != nil {
@@ -133,7 +138,6 @@ func AppendRows[T any](ctx context.Context, conn *providers.Connection, spreadsh
 	if err != nil {
 		return Updated{}, err
 	}
-	// Sheets writes from the first column of the table that it finds.
 	lead := slices.IndexFunc(header, func(v any) bool { return !isEmpty(v) })
 	out := make([][]any, len(rows))
 	for i := range rows {
@@ -145,9 +149,23 @@ func AppendRows[T any](ctx context.Context, conn *providers.Connection, spreadsh
 			out[i] = append(out[i], v)
 		}
 	}
-	from, to := corner{first.column + lead, first.row}, corner{first.column + len(header) - 1, first.row}
-	table := Range{Sheet: r.Sheet, Cells: from.String() + ":" + to.String()}
-	return Append(ctx, conn, spreadsheetID, table, out, &WriteOptions{Input: in})
+	// One cell names one table: of several in a range Sheets takes the last.
+	first.column += lead
+	done, err := Append(ctx, conn, spreadsheetID, Range{Sheet: r.Sheet, Cells: first.String()}, out, &WriteOptions{Input: in})
+	if err == nil && !beginsIn(done.Range, first.column) {
+		err = &providers.CallError{Adapter: "sheetsapp", Code: "another_table", Kind: providers.ErrConflict}
+	}
+	return done, err
+}
+
+// beginsIn reports whether a range that Sheets named begins in a column.
+func beginsIn(a1 string, column int) bool {
+	r, err := ParseRange(a1)
+	if err != nil {
+		return true // nobody knows
+	}
+	a, err := parseCells(r.Cells)
+	return err != nil || a.from.column == column
 }
 
 // headerOf is the first row of a range, and where it begins.
@@ -370,8 +388,8 @@ func decodeCell(v any, into reflect.Value) string {
 }
 
 // epoch is day 0 of the dates of a spreadsheet
-// (developers.google.com/sheets/api/guides/formats, "About date & time values",
-// checked 2026-11); maxSerial is in the year 9999.
+// (developers.google.com/sheets/api/reference/rest/v4/DateTimeRenderOption, checked
+// 2026-11); maxSerial is in the year 9999.
 var epoch = time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC)
 
 const maxSerial = 2958466

@@ -146,22 +146,24 @@ func TestAppendRows(t *testing.T) {
 	at := time.Date(2026, 11, 25, 13, 4, 5, 0, time.UTC)
 	rows := []order{{ID: "=A", Total: 1.5, Pieces: -2, Paid: true, Placed: at, Rebate: ptr(uint(7))}, {ID: "B"}}
 	header := ok(`{"range":"x","values":[["","Order ID","Notes","Total","Pieces","Paid","Placed","Shipped","Rebate, in %"]]}`)
-	done := ok(`{"tableRange":"Orders!B1:I9","updates":` + updatedAnswer + `}`)
+	done := func(column string) answer {
+		return ok(`{"tableRange":"Orders!` + column + `1:I9","updates":{"updatedRange":"'It''s'!` + column + `10:I11","updatedCells":3}}`)
+	}
 	for name, c := range map[string]struct {
-		at          sheetsapp.Range
-		head, table string
+		at                  sheetsapp.Range
+		head, table, column string
 	}{
-		"a sheet": {orders, "%27Orders%27%211%3A1", "%27Orders%27%21B1%3AI1"},
-		"columns": {sheetsapp.Range{Cells: "C:Z"}, "C1%3AZ1", "D1%3AK1"},
-		"a block": {sheetsapp.Range{Sheet: "O", Cells: "C5:Z90"}, "%27O%27%21C5%3AZ5", "%27O%27%21D5%3AK5"},
-		"rows":    {sheetsapp.Range{Sheet: "O", Cells: "5:9"}, "%27O%27%215%3A5", "%27O%27%21B5%3AI5"},
-		"to rows": {sheetsapp.Range{Sheet: "O", Cells: "Z5:9"}, "%27O%27%21Z5%3A5", "%27O%27%21AA5%3AAH5"},
+		"a sheet": {orders, "%27Orders%27%211%3A1", "%27Orders%27%21B1", "B"},
+		"columns": {sheetsapp.Range{Cells: "C:Z"}, "C1%3AZ1", "D1", "D"},
+		"a block": {sheetsapp.Range{Sheet: "O", Cells: "C5:Z90"}, "%27O%27%21C5%3AZ5", "%27O%27%21D5", "D"},
+		"rows":    {sheetsapp.Range{Sheet: "O", Cells: "5:9"}, "%27O%27%215%3A5", "%27O%27%21B5", "B"},
+		"to rows": {sheetsapp.Range{Sheet: "O", Cells: "Z5:9"}, "%27O%27%21Z5%3A5", "%27O%27%21AA5", "AA"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, conn := answering(t, header, done)
+			w, conn := answering(t, header, done(c.column))
 			got, err := sheetsapp.AppendRows(t.Context(), conn, sheetID, c.at, rows, nil)
 			require.NoError(t, err)
-			require.Equal(t, "Orders!B1:I9", got.Table)
+			require.Equal(t, "Orders!"+c.column+"1:I9", got.Table)
 			require.Equal(t, []sent{
 				{"GET", values + "/" + c.head + "?valueRenderOption=UNFORMATTED_VALUE", "", bearer, ""},
 				{
@@ -171,10 +173,29 @@ func TestAppendRows(t *testing.T) {
 			}, w.sent)
 		})
 	}
-	w, conn := answering(t, header, done)
+	w, conn := answering(t, header, done("B"))
 	_, err := sheetsapp.AppendRows(t.Context(), conn, sheetID, orders, rows[:1], &sheetsapp.RowOptions{Input: sheetsapp.UserEntered})
 	require.NoError(t, err)
 	require.Equal(t, `{"values":[["'=A",null,1.5,-2,true,"2026-11-25 13:04:05",null,7]]}`, w.sent[1].body)
+	// Something stands beside the table, and Sheets takes both for one.
+	_, conn = answering(t, header, done("A"))
+	got, err := sheetsapp.AppendRows(t.Context(), conn, sheetID, orders, rows, nil)
+	require.ErrorIs(t, err, providers.ErrConflict)
+	require.Equal(t, "'It''s'!A10:I11", got.Range)
+}
+
+func TestDatesOfASpreadsheet(t *testing.T) {
+	type row struct {
+		At time.Time `sheet:"At"`
+	}
+	_, conn := answering(t, ok(`{"values":[["At"],[2.5],[33.625],[46351.544502314814]]}`))
+	got, err := sheetsapp.ReadRows[row](t.Context(), conn, sheetID, orders, nil)
+	require.NoError(t, err)
+	require.Equal(t, []row{
+		{time.Date(1900, 1, 1, 12, 0, 0, 0, time.UTC)}, // Google's own examples
+		{time.Date(1900, 2, 1, 15, 0, 0, 0, time.UTC)},
+		{time.Date(2026, 11, 25, 13, 4, 5, 0, time.UTC)},
+	}, got)
 }
 
 func TestRowsThatCannotBe(t *testing.T) {
