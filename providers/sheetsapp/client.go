@@ -20,7 +20,7 @@ const (
 )
 
 // api makes calls that need no scope of their own.
-var api = providers.API{Adapter: "sheetsapp", Meaning: meaning(nil)}
+var api = newAPI(nil)
 
 // Do makes any call of the Sheets API, the Drive API or another at
 // sheets.googleapis.com or www.googleapis.com that the granted scopes allow. A URL
@@ -82,7 +82,7 @@ func call(ctx context.Context, conn *providers.Connection, a access, c providers
 	if err := allowed(ctx, conn, a); err != nil {
 		return err
 	}
-	_, err := providers.API{Adapter: "sheetsapp", Meaning: meaning(slices.Clone(a.need))}.Do(ctx, conn.HTTPClient(), c)
+	_, err := newAPI(a.need).Do(ctx, conn.HTTPClient(), c)
 	return err
 }
 

@@ -70,19 +70,19 @@ func codes(body []byte) []string {
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
 
-// Codes with a meaning that the status does not tell, as answers quoted in public issues
-// have them (gargle#160, googledrive#380, checked 2026-11). A 403 without one of
-// them is about the file: PERMISSION_DENIED alone says that the user may not.
+// Codes with a meaning that the status does not tell, as answers quoted in public
+// issues have them (gargle#160, googledrive#380, checked 2026-11). A 403 without one
+// of them is about the file: PERMISSION_DENIED alone says that the user may not.
 var (
 	limitCodes    = []string{"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 	scopeCodes    = []string{"ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions", "insufficientScopes"}
 	disabledCodes = []string{"SERVICE_DISABLED", "accessNotConfigured"}
 )
 
-// meaning tells what an answer means to a call that needs one of some scopes, of
-// which need is the one to ask the tenant for.
-func meaning(need []string) func(a providers.APIAnswer) (error, string) {
-	return func(a providers.APIAnswer) (error, string) {
+// newAPI makes calls that need one of some scopes, of which need are those to ask the
+// tenant for.
+func newAPI(need []string) providers.API {
+	return providers.API{Adapter: "sheetsapp", Meaning: func(a providers.APIAnswer) (error, string) {
 		all := codes(a.Body)
 		code := ""
 		if len(all) > 0 {
@@ -97,12 +97,12 @@ func meaning(need []string) func(a providers.APIAnswer) (error, string) {
 		case has(limitCodes):
 			return providers.StatusMeaning(http.StatusTooManyRequests, a.Header), code
 		case has(scopeCodes):
-			return &providers.MissingScopeError{Need: need}, code
+			return &providers.MissingScopeError{Need: slices.Clone(need)}, code
 		case has(disabledCodes):
 			return providers.ErrAppMisconfigured, code
 		}
 		return nil, code
-	}
+	}}
 }
 
 // ClassifyAnswer implements providers.AnswerClassifier.
