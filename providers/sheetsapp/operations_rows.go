@@ -3,7 +3,6 @@ package sheetsapp
 import (
 	"context"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -314,101 +313,4 @@ func encodeFields[T any](fields []field, rows []T, in Input) ([]map[int]any, err
 		}
 	}
 	return out, nil
-}
-
-func isEmpty(v any) bool { return v == nil || v == "" }
-
-// cellText is a cell as text.
-func cellText(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case bool:
-		return strings.ToUpper(strconv.FormatBool(v))
-	}
-	return ""
-}
-
-// decodeCell reads a cell into a field and returns what is wrong with it, "" for
-// nothing.
-func decodeCell(v any, into reflect.Value) string {
-	if into.Kind() == reflect.Interface {
-		if v != nil {
-			into.Set(reflect.ValueOf(v))
-		}
-		return ""
-	}
-	if isEmpty(v) {
-		return "" // the zero value
-	}
-	if into.Kind() == reflect.Pointer {
-		into.Set(reflect.New(into.Type().Elem()))
-		into = into.Elem()
-	}
-	if into.Type() == timeType {
-		t, ok := cellTime(v)
-		if !ok {
-			return "not a time"
-		}
-		into.Set(reflect.ValueOf(t))
-		return ""
-	}
-	text := strings.TrimSpace(cellText(v))
-	switch into.Kind() {
-	case reflect.String:
-		into.SetString(cellText(v))
-	case reflect.Bool:
-		b := strings.EqualFold(text, "TRUE")
-		if !b && !strings.EqualFold(text, "FALSE") {
-			return "not a truth value"
-		}
-		into.SetBool(b)
-	case reflect.Float32, reflect.Float64:
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || into.OverflowFloat(f) {
-			return "not a number of the field's size"
-		}
-		into.SetFloat(f)
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || into.OverflowUint(n) {
-			return "not a whole number of the field's size"
-		}
-		into.SetUint(n)
-	default:
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || into.OverflowInt(n) {
-			return "not a whole number of the field's size"
-		}
-		into.SetInt(n)
-	}
-	return ""
-}
-
-// epoch is day 0 of the dates of a spreadsheet
-// (developers.google.com/sheets/api/reference/rest/v4/DateTimeRenderOption, checked
-// 2026-11); maxSerial is in the year 9999.
-var epoch = time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC)
-
-const maxSerial = 2958466
-
-func cellTime(v any) (time.Time, bool) {
-	switch v := v.(type) {
-	case float64:
-		if v < 0 || v >= maxSerial {
-			return time.Time{}, false
-		}
-		days, part := math.Modf(v)
-		day := epoch.AddDate(0, 0, int(days))
-		return day.Add(time.Duration(math.Round(part*86_400_000)) * time.Millisecond), true
-	case string:
-		for _, form := range []string{rawTime, typedTime, time.DateOnly} {
-			if t, err := time.Parse(form, strings.TrimSpace(v)); err == nil {
-				return t, true
-			}
-		}
-	}
-	return time.Time{}, false
 }
