@@ -177,7 +177,7 @@ func scopesOf(context json.RawMessage) []string {
 }
 
 // meaning is what a refusal of the API means.
-func meaning(a providers.APIAnswer) (error, string) {
+func meaning(a providers.APIAnswer) (string, error) {
 	e := readError(a.Body)
 	limit := func() error {
 		scope := Key
@@ -188,17 +188,17 @@ func meaning(a providers.APIAnswer) (error, string) {
 	}
 	switch {
 	case a.Status == http.StatusTooManyRequests && e.policy != "":
-		return limit(), e.policy
+		return e.policy, limit()
 	case a.Status == http.StatusTooManyRequests:
-		return limit(), e.category
+		return e.category, limit()
 	case a.Status == statusMigrating:
-		return fmt.Errorf("%w: %w", providers.ErrTransient, limit()), "account_is_moved"
+		return "account_is_moved", fmt.Errorf("%w: %w", providers.ErrTransient, limit())
 	case a.Status == http.StatusUnauthorized && e.category == "EXPIRED_AUTHENTICATION":
-		return providers.ErrTransient, e.category // renewed by now, or renewing fails at the moment
+		return e.category, providers.ErrTransient // renewed by now, or renewing fails at the moment
 	case a.Status/100 == 4:
-		return meaningOf(e), e.category
+		return e.category, meaningOf(e)
 	}
-	return nil, e.category
+	return e.category, nil
 }
 
 // meaningOf is the meaning of a category, nil when the status says it all.

@@ -82,7 +82,7 @@ var (
 // newAPI makes calls that need one of some scopes, of which need are those to ask the
 // tenant for.
 func newAPI(need []string) providers.API {
-	return providers.API{Adapter: "sheetsapp", Meaning: func(a providers.APIAnswer) (error, string) {
+	return providers.API{Adapter: "sheetsapp", Meaning: func(a providers.APIAnswer) (string, error) {
 		all := codes(a.Body)
 		code := ""
 		if len(all) > 0 {
@@ -93,15 +93,15 @@ func newAPI(need []string) providers.API {
 		}
 		switch {
 		case a.Status != http.StatusForbidden:
-			return nil, code
+			return code, nil
 		case has(limitCodes):
-			return providers.StatusMeaning(http.StatusTooManyRequests, a.Header), code
+			return code, providers.StatusMeaning(http.StatusTooManyRequests, a.Header)
 		case has(scopeCodes):
-			return &providers.MissingScopeError{Need: slices.Clone(need)}, code
+			return code, &providers.MissingScopeError{Need: slices.Clone(need)}
 		case has(disabledCodes):
-			return providers.ErrAppMisconfigured, code
+			return code, providers.ErrAppMisconfigured
 		}
-		return nil, code
+		return code, nil
 	}}
 }
 
