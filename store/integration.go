@@ -83,6 +83,11 @@ type Integration struct {
 	RefreshFails int
 	// RefreshError is a short code of the last failure, "" after a success.
 	RefreshError string
+	// RefreshFailingSince is when the first of RefreshFails failed; zero when none
+	// did.
+	RefreshFailingSince time.Time
+	// RefreshReported is the highest FailRefresh.Report since the last success.
+	RefreshReported int
 	// NextRefreshAt is when a refresh is due or may be tried again; zero means
 	// never.
 	NextRefreshAt time.Time
@@ -150,7 +155,7 @@ type CommitTokens struct {
 	// Scopes replaces the granted scopes unless it is nil, ProviderData likewise.
 	Scopes       []string
 	ProviderData json.RawMessage
-	Change       *Delivery
+	Changes      []Delivery
 }
 
 // FailRefresh records a failed refresh. See [Integrations.FailRefresh].
@@ -164,7 +169,10 @@ type FailRefresh struct {
 	// HoldLease keeps the lease for so long instead of giving it back: used when
 	// nobody knows whether the provider saw the request.
 	HoldLease time.Duration
-	Change    *Delivery
+	// Report, when above the row's RefreshReported, replaces it: how much of the
+	// failing the host has been told, which Change tells now.
+	Report int
+	Change *Delivery
 }
 
 // SetStatus is a conditional change of status. See [Integrations.SetStatus].
@@ -193,6 +201,7 @@ type Update struct {
 	Metadata     *json.RawMessage
 	ProviderData *json.RawMessage
 	Scopes       *[]string
+	Change       *Delivery
 }
 
 // ClaimDue asks for rows to refresh ahead. See [Integrations.ClaimDue].

@@ -106,9 +106,9 @@ type Integrations interface {
 
 	// CommitTokens stores the answer of a refresh if the row is active or suspended
 	// and its TokenGen still is c.SeenGen: TokenGen and Version go up by one, the
-	// failure count and the lease are cleared. The lease is not part of the
-	// condition: a late but successful holder wins if nobody else did. c.Change
-	// is inserted in the same transaction. False means the generation moved on
+	// failure count, what belongs to it, and the lease are cleared. The lease is not part of the
+	// condition: a late but successful holder wins if nobody else did. c.Changes
+	// are inserted in the same transaction. False means the generation moved on
 	// or the row has another status; nothing changed then. A suspension does not
 	// undo what the provider has rotated: the row keeps its status.
 	CommitTokens(ctx context.Context, c CommitTokens) (bool, error)
@@ -116,7 +116,8 @@ type Integrations interface {
 	// FailRefresh records a refresh that did not succeed, if f.Owner still holds
 	// the lease and TokenGen is f.SeenGen: the failure count goes up, the next
 	// attempt is put off, and the lease is given back or kept for f.HoldLease.
-	// Status, TokenGen and Version stay.
+	// Status, TokenGen and Version stay. f.Change is inserted in the same
+	// transaction.
 	FailRefresh(ctx context.Context, f FailRefresh) (bool, error)
 
 	// SetStatus changes a status if all conditions of s hold, and inserts
@@ -127,8 +128,9 @@ type Integrations interface {
 
 	// Update changes what is not token material if Version is u.Version;
 	// otherwise the error wraps [ErrConflict], or [ErrNotFound] when there is no
-	// row. Version goes up by one. It never touches tokens, status or lease, so
-	// it cannot make a refresh fail. It returns the new Version.
+	// row. Version goes up by one, and u.Change is inserted in the same
+	// transaction. It never touches tokens, status or lease, so it cannot make a
+	// refresh fail. It returns the new Version.
 	Update(ctx context.Context, u Update) (int64, error)
 
 	// Delete removes a row. Removing one that does not exist is not an error.

@@ -54,11 +54,16 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	row.Scopes, row.ProviderData = clone(c.Scopes), clone(c.ProviderData)
 	row.TokenGen++
 	row.Version++
-	row.RefreshFails, row.RefreshError = 0, ""
+	wellAgain(row)
 	row.ConnectedAt, row.UpdatedAt = t, t
 	s.release(row)
 	s.insertChange(c.Change, t)
 	return copyOut(row, t), nil
+}
+
+// wellAgain forgets failed refreshes.
+func wellAgain(row *store.Integration) {
+	row.RefreshFails, row.RefreshError, row.RefreshReported, row.RefreshFailingSince = 0, "", 0, time.Time{}
 }
 
 // Get implements store.Integrations.
@@ -158,10 +163,12 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 	}
 	row.TokenGen++
 	row.Version++
-	row.RefreshFails, row.RefreshError = 0, ""
+	wellAgain(row)
 	row.LastRefreshAt, row.UpdatedAt = t, t
 	s.release(row)
-	s.insertChange(c.Change, t)
+	for i := range c.Changes {
+		s.insert(&c.Changes[i], t)
+	}
 	return true, nil
 }
 
@@ -177,8 +184,12 @@ func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, err
 	if row == nil || s.leases[row.ID] != f.Owner || f.Owner == "" || row.TokenGen != f.SeenGen {
 		return false, nil
 	}
+	if row.RefreshFails == 0 {
+		row.RefreshFailingSince = t
+	}
 	row.RefreshFails++
 	row.RefreshError = f.Code
+	row.RefreshReported = max(row.RefreshReported, f.Report)
 	row.NextRefreshAt = millis(t.Add(f.RetryIn))
 	s.release(row)
 	if f.HoldLease > 0 {
@@ -243,6 +254,7 @@ func (s *Store) Update(ctx context.Context, u store.Update) (int64, error) {
 	}
 	row.Version++
 	row.UpdatedAt = now()
+	s.insertChange(u.Change, row.UpdatedAt)
 	return row.Version, nil
 }
 

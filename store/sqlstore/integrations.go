@@ -14,7 +14,7 @@ import (
 
 const integrationColumns = `id, tenant_id, provider, label, status, status_reason, external_id, external_alias, exclusive_key,
  access_token, refresh_token, key_id, token_expires_at, refresh_expires_at, scopes, metadata, provider_data,
- token_gen, version, lease_until, lease_epoch, refresh_fails, refresh_error, next_refresh_at, last_refresh_at,
+ token_gen, version, lease_until, lease_epoch, refresh_fails, refresh_error, refresh_failing_since, refresh_reported, next_refresh_at, last_refresh_at,
  connected_at, created_at, updated_at, {now}`
 
 func scanIntegration(row scanner) (store.Integration, error) {
@@ -22,11 +22,11 @@ func scanIntegration(row scanner) (store.Integration, error) {
 		i                                                             store.Integration
 		external, alias, exclusive, key, scopes, metadata, data       sql.NullString
 		expires, refreshExpires, leased, next, last, conn, crea, upda sql.NullInt64
-		now                                                           sql.NullInt64
+		failing, now                                                  sql.NullInt64
 	)
 	err := row.Scan(&i.ID, &i.TenantID, &i.Provider, &i.Label, &i.Status, &i.StatusReason, &external, &alias, &exclusive,
 		&i.AccessToken, &i.RefreshToken, &key, &expires, &refreshExpires, &scopes, &metadata, &data,
-		&i.TokenGen, &i.Version, &leased, &i.LeaseEpoch, &i.RefreshFails, &i.RefreshError, &next, &last,
+		&i.TokenGen, &i.Version, &leased, &i.LeaseEpoch, &i.RefreshFails, &i.RefreshError, &failing, &i.RefreshReported, &next, &last,
 		&conn, &crea, &upda, &now)
 	if err != nil {
 		return i, err
@@ -34,7 +34,7 @@ func scanIntegration(row scanner) (store.Integration, error) {
 	i.ExternalID, i.ExternalAlias, i.ExclusiveKey, i.KeyID = external.String, alias.String, exclusive.String, key.String
 	i.TokenExpiresAt, i.RefreshExpiresAt, i.LeaseUntil = at(expires), at(refreshExpires), at(leased)
 	i.NextRefreshAt, i.LastRefreshAt, i.ConnectedAt = at(next), at(last), at(conn)
-	i.CreatedAt, i.UpdatedAt, i.ReadAt = at(crea), at(upda), at(now)
+	i.CreatedAt, i.UpdatedAt, i.ReadAt, i.RefreshFailingSince = at(crea), at(upda), at(now), at(failing)
 	i.Metadata, i.ProviderData = rawJSON(metadata), rawJSON(data)
 	i.Scopes, err = words(scopes)
 	return i, err
@@ -60,6 +60,9 @@ func (s *Store) list(ctx context.Context, what, where string, args ...any) ([]st
 	})
 	return out, err
 }
+
+// wellAgain forgets failed refreshes.
+const wellAgain = "refresh_fails = 0, refresh_error = '', refresh_failing_since = NULL, refresh_reported = 0"
 
 // Connect implements store.Integrations.
 func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration, error) {
@@ -120,7 +123,7 @@ func (s *Store) replaceGrant(ctx context.Context, tx *sql.Tx, c store.Connect, s
 	n, err := s.exec(ctx, tx, `UPDATE {p}integrations SET status = 'active', status_reason = '', external_id = ?, external_alias = ?, exclusive_key = ?,
  access_token = ?, refresh_token = ?, key_id = ?, token_expires_at = {now}+?, refresh_expires_at = {now}+?,
  next_refresh_at = COALESCE({now}+?, 0), last_refresh_at = NULL, scopes = ?, provider_data = ?, token_gen = token_gen+1, version = version+1,
- refresh_fails = 0, refresh_error = '', lease_owner = NULL, lease_until = 0, connected_at = {now}, updated_at = {now}
+ `+wellAgain+`, lease_owner = NULL, lease_until = 0, connected_at = {now}, updated_at = {now}
  WHERE id = ? AND tenant_id = ? AND token_gen = ?
  AND NOT EXISTS (SELECT 1 FROM (SELECT id FROM {p}integrations WHERE exclusive_key = ?) o WHERE o.id <> ?)`, // MySQL reads what it updates through a derived table only
 		orNull(c.ExternalID), orNull(c.ExternalAlias), orNull(c.ExclusiveKey), bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
@@ -225,10 +228,10 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 	if err != nil {
 		return false, err
 	}
-	return s.withChange(ctx, "commit tokens", c.Change, `UPDATE {p}integrations SET access_token = ?, refresh_token = ?, key_id = ?,
+	return s.withChanges(ctx, "commit tokens", c.Changes, `UPDATE {p}integrations SET access_token = ?, refresh_token = ?, key_id = ?,
  scopes = COALESCE(?, scopes), provider_data = COALESCE(?, provider_data), token_expires_at = {now}+?, next_refresh_at = COALESCE({now}+?, 0),
  refresh_expires_at = CASE WHEN ? THEN refresh_expires_at ELSE {now}+? END,
- token_gen = token_gen+1, version = version+1, refresh_fails = 0, refresh_error = '', last_refresh_at = {now}, updated_at = {now},
+ token_gen = token_gen+1, version = version+1, `+wellAgain+`, last_refresh_at = {now}, updated_at = {now},
  lease_owner = NULL, lease_until = 0
  WHERE id = ? AND tenant_id = ? AND status IN ('active', 'suspended') AND token_gen = ?`,
 		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID), scopes, textOrNull(c.ProviderData), orNever(c.ExpiresIn), orNever(c.RefreshIn),
@@ -238,9 +241,10 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 // FailRefresh implements store.Integrations.
 func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, error) {
 	return s.withChange(ctx, "fail refresh", f.Change, `UPDATE {p}integrations SET refresh_fails = refresh_fails+1, refresh_error = ?,
+ refresh_failing_since = COALESCE(refresh_failing_since, {now}), refresh_reported = CASE WHEN refresh_reported < ? THEN ? ELSE refresh_reported END,
  next_refresh_at = {now}+?, lease_owner = NULL, lease_until = COALESCE({now}+?, 0)
  WHERE id = ? AND tenant_id = ? AND lease_owner = ? AND token_gen = ?`,
-		f.Code, millis(f.RetryIn), orNever(f.HoldLease), f.ID, f.TenantID, f.Owner, f.SeenGen)
+		f.Code, f.Report, f.Report, millis(f.RetryIn), orNever(f.HoldLease), f.ID, f.TenantID, f.Owner, f.SeenGen)
 }
 
 // SetStatus implements store.Integrations.
@@ -303,7 +307,7 @@ func (s *Store) Update(ctx context.Context, u store.Update) (int64, error) {
 		args = append(args, scopes)
 	}
 	args = append(args, u.ID, u.TenantID, u.Version)
-	changed, err := s.one(ctx, "update", "UPDATE {p}integrations SET "+set+" WHERE id = ? AND tenant_id = ? AND version = ?", args...)
+	changed, err := s.withChange(ctx, "update", u.Change, "UPDATE {p}integrations SET "+set+" WHERE id = ? AND tenant_id = ? AND version = ?", args...)
 	if err != nil {
 		return 0, err
 	}

@@ -168,10 +168,18 @@ func (s *Store) inserted(ctx context.Context, r runner, query string, args ...an
 	return n == 1, err
 }
 
-// withChange runs a conditional statement and, if it changed a row, inserts the
-// change in the same transaction.
+// withChange is withChanges for one change, or for nil.
 func (s *Store) withChange(ctx context.Context, what string, change *store.Delivery, query string, args ...any) (bool, error) {
 	if change == nil {
+		return s.one(ctx, what, query, args...)
+	}
+	return s.withChanges(ctx, what, []store.Delivery{*change}, query, args...)
+}
+
+// withChanges runs a conditional statement and, if it changed a row, inserts the
+// changes in the same transaction.
+func (s *Store) withChanges(ctx context.Context, what string, changes []store.Delivery, query string, args ...any) (bool, error) {
+	if len(changes) == 0 {
 		return s.one(ctx, what, query, args...)
 	}
 	changed := false
@@ -182,7 +190,7 @@ func (s *Store) withChange(ctx context.Context, what string, change *store.Deliv
 			return err
 		}
 		changed = true
-		_, err = s.insert(ctx, tx, []store.Delivery{*change})
+		_, err = s.insert(ctx, tx, changes)
 		return err
 	})
 	return changed && err == nil, err

@@ -325,12 +325,26 @@ func (s *suite) inbox(t *testing.T) {
 		equal(t, "not suspended again", count(), 2)
 		set.From, set.To, set.Change = nil, store.Active, change()
 		must[bool](t)(st.SetStatus(t.Context(), set))
-		commit := store.CommitTokens{TenantID: "t1", ID: row.ID, SeenGen: 1, AccessToken: []byte("a"), Change: change()}
+		commit := store.CommitTokens{TenantID: "t1", ID: row.ID, SeenGen: 1, AccessToken: []byte("a"), Changes: []store.Delivery{*change(), *change()}}
 		must[bool](t)(st.CommitTokens(t.Context(), commit))
-		equal(t, "recovered", count(), 4)
-		commit.Change = change()
+		equal(t, "committed", count(), 5)
+		commit.Changes = []store.Delivery{*change()}
 		must[bool](t)(st.CommitTokens(t.Context(), commit))
-		equal(t, "not committed again", count(), 4)
+		equal(t, "not committed again", count(), 5)
+		fail := store.FailRefresh{TenantID: "t1", ID: row.ID, Owner: "o", SeenGen: 2, Code: "x", Change: change()}
+		must[bool](t)(st.FailRefresh(t.Context(), fail))
+		equal(t, "not failed without a lease", count(), 5)
+		must[bool](t)(st.Lease(t.Context(), store.Lease{TenantID: "t1", ID: row.ID, Owner: "o", SeenGen: 2, TTL: time.Minute}))
+		must[bool](t)(st.FailRefresh(t.Context(), fail))
+		equal(t, "failed", count(), 6)
+		now := must[store.Integration](t)(st.Get(t.Context(), "t1", row.ID))
+		update := store.Update{TenantID: "t1", ID: row.ID, Version: now.Version, Scopes: &[]string{"more"}, Change: change()}
+		must[int64](t)(st.Update(t.Context(), update))
+		equal(t, "updated", count(), 7)
+		update.Change = change()
+		_, err = st.Update(t.Context(), update)
+		is(t, err, store.ErrConflict)
+		equal(t, "not updated again", count(), 7)
 	})
 }
 

@@ -103,6 +103,24 @@ func (s *suite) refresh(t *testing.T) {
 		near(t, "NextRefreshAt", got.NextRefreshAt, got.ReadAt.Add(time.Minute))
 		equal(t, "lease is free", must[bool](t)(st.Lease(t.Context(), lease(in, "c", time.Minute))), true)
 	})
+	s.sentence(t, "failures remember when they began and what was reported, until a success", func(t *testing.T, st store.Store) {
+		in := s.put(t, st, s.fresh("t1", "slack"))
+		fail := func(report int) store.Integration {
+			equal(t, "lease", must[bool](t)(st.Lease(t.Context(), lease(in, "a", time.Minute))), true)
+			equal(t, "failed", must[bool](t)(st.FailRefresh(t.Context(), store.FailRefresh{TenantID: "t1", ID: in.ID, Owner: "a", SeenGen: 1, Code: "x", Report: report})), true)
+			return must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID))
+		}
+		first := fail(0)
+		near(t, "RefreshFailingSince", first.RefreshFailingSince, first.ReadAt)
+		wait(t, 5*time.Millisecond)
+		equal(t, "reported", fail(2).RefreshReported, 2)
+		last := fail(1)
+		equal(t, "reported stays", last.RefreshReported, 2)
+		equal(t, "RefreshFailingSince stays", last.RefreshFailingSince, first.RefreshFailingSince)
+		must[bool](t)(st.CommitTokens(t.Context(), store.CommitTokens{TenantID: "t1", ID: in.ID, SeenGen: 1, AccessToken: []byte("a")}))
+		got := must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID))
+		equal(t, "after a success", got.RefreshFailingSince.IsZero() && got.RefreshReported == 0 && got.RefreshFails == 0, true)
+	})
 	s.sentence(t, "a failure can keep the lease for a while", func(t *testing.T, st store.Store) {
 		for hold, free := range map[time.Duration]bool{time.Minute: false, 10 * time.Millisecond: true} {
 			in := s.put(t, st, s.fresh(hold.String(), "slack"))

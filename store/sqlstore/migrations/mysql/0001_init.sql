@@ -27,6 +27,8 @@ CREATE TABLE IF NOT EXISTS {p}integrations (
   lease_epoch        BIGINT NOT NULL DEFAULT 0,
   refresh_fails      INT NOT NULL DEFAULT 0,
   refresh_error      VARBINARY(64) NOT NULL DEFAULT '',
+  refresh_failing_since BIGINT,
+  refresh_reported   INT NOT NULL DEFAULT 0,
   next_refresh_at    BIGINT NOT NULL DEFAULT 0,
   last_refresh_at    BIGINT,
   connected_at       BIGINT NOT NULL,

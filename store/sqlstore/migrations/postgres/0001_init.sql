@@ -26,6 +26,8 @@ CREATE TABLE {p}integrations (
   lease_epoch        BIGINT NOT NULL DEFAULT 0,
   refresh_fails      INTEGER NOT NULL DEFAULT 0,
   refresh_error      TEXT COLLATE "C" NOT NULL DEFAULT '',
+  refresh_failing_since BIGINT,
+  refresh_reported   INTEGER NOT NULL DEFAULT 0,
   next_refresh_at    BIGINT NOT NULL DEFAULT 0,
   last_refresh_at    BIGINT,
   connected_at       BIGINT NOT NULL,

@@ -25,6 +25,8 @@ CREATE TABLE {p}integrations (
   lease_epoch        INTEGER NOT NULL DEFAULT 0,
   refresh_fails      INTEGER NOT NULL DEFAULT 0,
   refresh_error      TEXT    NOT NULL DEFAULT '',
+  refresh_failing_since INTEGER,
+  refresh_reported   INTEGER NOT NULL DEFAULT 0,
   next_refresh_at    INTEGER NOT NULL DEFAULT 0,
   last_refresh_at    INTEGER,
   connected_at       INTEGER NOT NULL,
