@@ -326,10 +326,8 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	if c.AccessToken, c.RefreshToken, c.KeyID, err = token.SealGrant(m.cfg.Cipher, c.TenantID, c.Provider, c.ID, a.Grant); err != nil {
 		return err
 	}
-	if c.Change, err = m.changeOf(Change{
-		Kind: kind, TenantID: c.TenantID, IntegrationID: c.ID, Provider: c.Provider, Label: c.Label,
-		ExternalID: c.ExternalID, Status: store.Active,
-	}); err != nil {
+	connected := store.Integration{ID: c.ID, TenantID: c.TenantID, Provider: c.Provider, Label: c.Label, ExternalID: c.ExternalID}
+	if c.Change, err = m.changeTo(connected, Change{Kind: kind}); err != nil {
 		return err
 	}
 	moved := old.ExternalID != "" && old.ExternalID != a.ExternalID

@@ -15,16 +15,29 @@ type ChangeKind string
 
 // The kinds of [Change].
 const (
-	ChangeConnected      ChangeKind = "connected"
-	ChangeReconnected    ChangeKind = "reconnected"
+	// ChangeConnected: a tenant connected an account, for the first time or after
+	// a disconnect.
+	ChangeConnected ChangeKind = "connected"
+	// ChangeReconnected: a tenant replaced the grant of a connected account.
+	ChangeReconnected ChangeKind = "reconnected"
+	// ChangeNeedsReconnect: the provider refused the grant for good.
 	ChangeNeedsReconnect ChangeKind = "needs_reconnect"
-	ChangeSuspended      ChangeKind = "suspended"
-	ChangeResumed        ChangeKind = "resumed"
-	ChangeRevoked        ChangeKind = "revoked"
-	ChangeDisconnected   ChangeKind = "disconnected"
+	// ChangeSuspended and ChangeResumed: the provider paused the installation, and
+	// ended the pause.
+	ChangeSuspended ChangeKind = "suspended"
+	ChangeResumed   ChangeKind = "resumed"
+	// ChangeRevoked: the app was removed at the provider.
+	ChangeRevoked ChangeKind = "revoked"
+	// ChangeDisconnected: the tenant disconnected here.
+	ChangeDisconnected ChangeKind = "disconnected"
+	// ChangeRefreshFailing: renewing the access failed five times in a row; or,
+	// with the reason "given_up", for longer than Config.GiveUpAfter while the
+	// token has ended, so that calls fail. It is tried on, and the status stays.
 	ChangeRefreshFailing ChangeKind = "refresh_failing"
-	ChangeRecovered      ChangeKind = "recovered"
-	ChangeScopes         ChangeKind = "scopes_changed"
+	// ChangeRecovered: renewing works again after a refresh_failing.
+	ChangeRecovered ChangeKind = "recovered"
+	// ChangeScopes: the provider granted other scopes than before.
+	ChangeScopes ChangeKind = "scopes_changed"
 )
 
 // Change is one step in an integration's life. It was stored in the same
@@ -42,6 +55,8 @@ type Change struct {
 	Status        Status     `json:"status"`
 	// Reason is a short code, "" when there is none.
 	Reason string `json:"reason,omitempty"`
+	// Since is when renewing began to fail, for refresh_failing and recovered.
+	Since time.Time `json:"since,omitzero"`
 	// At is when the change was stored.
 	At time.Time `json:"-"`
 }
@@ -86,16 +101,4 @@ func (m *Manager) changeOf(c Change) (*store.Delivery, error) {
 		return nil, fmt.Errorf("integrations: change: %w", err)
 	}
 	return &d, nil
-}
-
-// statusChange is the change that goes with a new status.
-func (m *Manager) statusChange(in store.Integration, to store.Status, reason string) (*store.Delivery, error) {
-	kind := ChangeKind(to)
-	if to == store.Active {
-		kind = ChangeResumed
-	}
-	return m.changeOf(Change{
-		Kind: kind, TenantID: in.TenantID, IntegrationID: in.ID, Provider: in.Provider, Label: in.Label,
-		ExternalID: in.ExternalID, Status: to, Reason: reason,
-	})
 }

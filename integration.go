@@ -39,8 +39,15 @@ type Integration struct {
 	Scopes     []string `json:"scopes,omitempty"`
 	// MissingScopes are those the host wants and the provider did not grant.
 	MissingScopes []string `json:"missingScopes,omitempty"`
-	// LastError says in plain words what is wrong now, "" when nothing is.
+	// LastError says in plain words what is wrong now, "" when nothing is. See
+	// [Integration.Explain].
 	LastError string `json:"lastError,omitempty"`
+	// FailingSince is when renewing the access began to fail, zero when it does not,
+	// and FailingCode a short code of the last failure. GivenUp says that it has
+	// failed for longer than Config.GiveUpAfter and calls fail.
+	FailingSince time.Time `json:"failingSince,omitzero"`
+	FailingCode  string    `json:"failingCode,omitempty"`
+	GivenUp      bool      `json:"givenUp,omitempty"`
 	// Metadata is the host's JSON, ProviderData the library's.
 	Metadata     json.RawMessage `json:"metadata,omitempty"`
 	ProviderData json.RawMessage `json:"providerData,omitempty"`
@@ -129,15 +136,14 @@ func (m *Manager) wipe(ctx context.Context, tenant, id string) (store.Integratio
 		if in.Status == store.Disconnected {
 			return in, nil
 		}
-		change, err := m.statusChange(in, store.Disconnected, "")
+		s, err := m.step(in, ChangeDisconnected, "")
 		if err != nil {
 			return in, err
 		}
 		// A refresh or a reconnect may have stored other tokens since: those are to
 		// be revoked then.
-		done, err := m.cfg.Store.SetStatus(ctx, store.SetStatus{
-			TenantID: tenant, ID: id, SeenGen: in.TokenGen, To: store.Disconnected, Wipe: true, Change: change,
-		})
+		s.SeenGen = in.TokenGen
+		done, err := m.cfg.Store.SetStatus(ctx, s)
 		if err != nil {
 			return in, fmt.Errorf("integrations: disconnect: %w", err)
 		}
@@ -211,11 +217,14 @@ func (m *Manager) view(in store.Integration) Integration {
 	v := Integration{
 		ID: in.ID, TenantID: in.TenantID, Provider: in.Provider, Label: in.Label,
 		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes,
-		LastError: lastError(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
+		FailingSince: in.RefreshFailingSince, FailingCode: in.RefreshError, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
 		Version: in.Version, ConnectedAt: in.ConnectedAt, CreatedAt: in.CreatedAt, UpdatedAt: in.UpdatedAt,
 	}
 	if p := m.providers[in.Provider]; p != nil {
 		v.MissingScopes = missing(p.info.Scopes, in.Scopes)
+	}
+	if v.Status != StatusActive || !v.FailingSince.IsZero() {
+		v.LastError = v.Explain().Sentence
 	}
 	return v
 }
@@ -233,21 +242,4 @@ func missing(wanted, granted []string) []string {
 		}
 	}
 	return out
-}
-
-func lastError(in store.Integration) string {
-	switch in.Status {
-	case store.NeedsReconnect:
-		return "The provider no longer accepts this connection. Connect again."
-	case store.Suspended:
-		return "The provider has suspended this connection."
-	case store.Revoked:
-		return "The app was removed at the provider. Connect again."
-	case store.Disconnected:
-		return "Disconnected."
-	}
-	if in.RefreshFails > 0 {
-		return fmt.Sprintf("Refreshing the access fails at the moment (%s); it is tried again.", in.RefreshError)
-	}
-	return ""
 }

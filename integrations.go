@@ -61,6 +61,11 @@ type Config struct {
 	// CommitBudget).
 	CommitBudget time.Duration
 
+	// GiveUpAfter is how long renewing a token may fail, while the token has ended
+	// and calls fail, before that is told as a [Change] with the reason
+	// "given_up". Defaults to 72 h.
+	GiveUpAfter time.Duration
+
 	// ReturnTo is where a flow ends that named no return path: a local path.
 	// Defaults to "/".
 	ReturnTo string
@@ -189,8 +194,8 @@ func (m *Manager) configure() error {
 	if cfg.Identify == nil {
 		fault("Config.Identify is nil")
 	}
-	if cfg.CacheFor < 0 || cfg.HTTPTimeout < 0 || cfg.CommitBudget < 0 {
-		fault("CacheFor, HTTPTimeout and CommitBudget must not be negative")
+	if cfg.CacheFor < 0 || cfg.HTTPTimeout < 0 || cfg.CommitBudget < 0 || cfg.GiveUpAfter < 0 {
+		fault("CacheFor, HTTPTimeout, CommitBudget and GiveUpAfter must not be negative")
 	}
 	var err error
 	if m.base, err = parseBaseURL(cfg.BaseURL, cfg.AllowInsecureLocalhost); err != nil {
@@ -251,11 +256,12 @@ func (m *Manager) makeVault() error {
 		Store: m.cfg.Store, Cipher: m.cfg.Cipher, Client: m.client,
 		Renewer:  m.renewer,
 		CacheFor: m.cfg.CacheFor, HTTPTimeout: m.cfg.HTTPTimeout, CommitBudget: m.cfg.CommitBudget,
-		Change:  m.statusChange,
-		Attach:  m.attach,
-		Orphan:  m.revokeOrphan,
-		Observe: func(e token.Event) { m.observe(context.Background(), e) },
-		Logger:  m.log,
+		GiveUpAfter: m.cfg.GiveUpAfter,
+		Change:      m.turned,
+		Attach:      m.attach,
+		Orphan:      m.revokeOrphan,
+		Observe:     func(e token.Event) { m.observe(context.Background(), e) },
+		Logger:      m.log,
 	})
 	if err != nil {
 		return fmt.Errorf("integrations: %w", err)

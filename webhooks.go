@@ -8,6 +8,7 @@ import (
 
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/token"
 	"github.com/saas-integrations/integrations/webhook"
 )
 
@@ -131,22 +132,15 @@ func happenedAt(ev webhook.Event) time.Time {
 }
 
 func (m *Manager) applyStatus(ctx context.Context, in store.Integration, l providers.Lifecycle, at time.Time) error {
-	s := store.SetStatus{TenantID: in.TenantID, ID: in.ID, Reason: l.Reason, ConnectedBefore: at}
-	switch l.Kind {
-	case providers.Uninstalled:
-		s.To, s.Wipe = store.Revoked, true
-		s.From = []store.Status{store.Active, store.NeedsReconnect, store.Suspended}
-	case providers.Suspended:
-		s.To, s.From = store.Suspended, []store.Status{store.Active, store.NeedsReconnect}
-	case providers.Resumed:
-		s.To, s.From = store.Active, []store.Status{store.Suspended}
-	default:
+	kind, changes := lifecycleKinds[l.Kind]
+	if !changes {
 		return nil
 	}
-	var err error
-	if s.Change, err = m.statusChange(in, s.To, s.Reason); err != nil {
+	s, err := m.step(in, kind, l.Reason)
+	if err != nil {
 		return err
 	}
+	s.ConnectedBefore = at
 	changed, err := m.cfg.Store.SetStatus(ctx, s)
 	if err != nil {
 		return err
@@ -180,8 +174,11 @@ func (m *Manager) applyData(ctx context.Context, in store.Integration, l provide
 	if l.ProviderData != nil {
 		u.ProviderData = &l.ProviderData
 	}
-	if l.Scopes != nil {
+	if l.Scopes != nil && !token.SameScopes(l.Scopes, in.Scopes) {
 		u.Scopes = &l.Scopes
+		if u.Change, err = m.changeTo(in, Change{Kind: ChangeScopes}); err != nil {
+			return err
+		}
 	}
 	if _, err := m.cfg.Store.Update(ctx, u); err != nil {
 		return err

@@ -91,12 +91,16 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	if err != nil {
 		return err
 	}
+	changes, err := v.turned(u.in, u.grant)
+	if err != nil {
+		return err
+	}
 	cur, g := h.state.Load(), u.grant
 	spent := v.clock.now() - u.answered // no longer ours to promise
 	stored, err := within(ctx, v, func(ctx context.Context) (bool, error) {
 		return v.cfg.Store.CommitTokens(ctx, store.CommitTokens{
 			TenantID: h.tenant, ID: h.id, SeenGen: u.in.TokenGen,
-			AccessToken: access, RefreshToken: refresh, KeyID: keyID, Scopes: g.Scopes, ProviderData: g.ProviderData,
+			AccessToken: access, RefreshToken: refresh, KeyID: keyID, Scopes: g.Scopes, ProviderData: g.ProviderData, Changes: changes,
 			ExpiresIn:         left(g.ExpiresIn, spent),
 			RefreshIn:         left(h.refreshIn(g), spent),
 			KeepRefreshExpiry: g.RefreshExpiresIn == 0,

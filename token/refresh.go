@@ -219,11 +219,9 @@ func (h *Handle) end(ctx context.Context, gen int64, reason string) error {
 		return err
 	}
 	if in.TokenGen == gen && in.Status == store.Active {
-		var change *store.Delivery
-		if v.cfg.Change != nil {
-			if change, err = v.cfg.Change(in, store.NeedsReconnect, reason); err != nil {
-				return fmt.Errorf("integrations/token: change of status: %w", err)
-			}
+		change, err := v.turn(in, Turn{Kind: TurnDead, Reason: reason})
+		if err != nil {
+			return fmt.Errorf("integrations/token: change of status: %w", err)
 		}
 		if _, err = within(ctx, v, func(ctx context.Context) (bool, error) {
 			return v.cfg.Store.SetStatus(ctx, store.SetStatus{
@@ -259,7 +257,18 @@ func (h *Handle) failed(ctx context.Context, in store.Integration, owner string,
 		f.Code, f.HoldLease = codeAmbiguous, holdAfterAmbiguous
 		f.RetryIn = max(f.RetryIn, f.HoldLease)
 	}
-	if _, err := within(ctx, v, func(ctx context.Context) (bool, error) { return v.cfg.Store.FailRefresh(ctx, f) }); err != nil {
+	var err error
+	if f.Report = v.failing(in); f.Report > 0 {
+		t := Turn{Kind: TurnFailing, Reason: f.Code, Since: in.RefreshFailingSince}
+		if f.Report == reportGivenUp {
+			t.Reason = ReasonGivenUp
+		}
+		if f.Change, err = v.turn(in, t); err != nil {
+			v.log.ErrorContext(ctx, "integrations: a change could not be made", "provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+			f.Report = 0 // another time
+		}
+	}
+	if _, err = within(ctx, v, func(ctx context.Context) (bool, error) { return v.cfg.Store.FailRefresh(ctx, f) }); err != nil {
 		v.log.WarnContext(ctx, "integrations: a failed renewal could not be recorded",
 			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
 	}

@@ -31,8 +31,11 @@ type VaultConfig struct {
 	// 2 × (HTTPTimeout + CommitBudget), so it cannot be shorter than the call it
 	// protects.
 	CommitBudget time.Duration
-	// Change makes the row that is stored with a new status. Nil means none is.
-	Change func(in store.Integration, to store.Status, reason string) (*store.Delivery, error)
+	// GiveUpAfter is how long renewing may fail while the token has ended before
+	// the host is told a second time. Defaults to 72 h.
+	GiveUpAfter time.Duration
+	// Change makes the row that is stored with a turn. Nil means none is.
+	Change func(in store.Integration, t Turn) (*store.Delivery, error)
 	// Attach is called once for each handle; Handle.Attached returns its result.
 	Attach func(h *Handle) any
 	// Orphan is told of a fresh grant whose row was disconnected or removed while
@@ -104,6 +107,7 @@ func NewVault(cfg VaultConfig) (*Vault, error) {
 	setDefault(&cfg.CacheFor, 10*time.Second)
 	setDefault(&cfg.HTTPTimeout, 10*time.Second)
 	setDefault(&cfg.CommitBudget, 5*time.Second)
+	setDefault(&cfg.GiveUpAfter, 72*time.Hour)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
