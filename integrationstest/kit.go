@@ -22,6 +22,7 @@ import (
 	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/providers/githubapp"
+	"github.com/saas-integrations/integrations/providers/salesforceapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
 	"github.com/saas-integrations/integrations/store/memstore"
 )
@@ -42,6 +43,8 @@ type Kit struct {
 	Network *Network
 	Slack   *Slack
 	GitHub  *GitHub
+	// Salesforce is a fake of its sign-in, its REST API and what its orgs send.
+	Salesforce *Salesforce
 	// OAuth is a generic server for providers made with providers.NewOAuth2.
 	OAuth *OAuth
 
@@ -56,6 +59,7 @@ func New(t TB) *Kit {
 	k := &Kit{Network: newNetwork(), t: t, base: BaseURL}
 	k.Slack = newSlack(k)
 	k.GitHub = newGitHub(k)
+	k.Salesforce = newSalesforce(k)
 	k.OAuth = newOAuth(k.Network)
 	return k
 }
@@ -74,7 +78,11 @@ func (k *Kit) Config() integrations.Config {
 	}
 	return integrations.Config{
 		Store: memstore.New(), Cipher: ring, BaseURL: k.base, Identify: Identify, Transport: k.Network,
-		Providers: []providers.Provider{slackapp.New(k.Slack.App()), githubapp.New(k.GitHub.App())},
+		Providers: []providers.Provider{
+			slackapp.New(k.Slack.App()),
+			githubapp.New(k.GitHub.App()),
+			salesforceapp.New(k.Salesforce.App()),
+		},
 	}
 }
 
