@@ -79,7 +79,7 @@ func (o Org) at(path string, query url.Values) (string, error) {
 		path = dataPath + cmp.Or(o.APIVersion, defaultAPIVersion) + "/" + path
 	}
 	decoded, err := url.PathUnescape(path)
-	if err != nil || strings.ContainsAny(path, "?#\\") || strings.HasPrefix(path, "//") || !plainText(path) || !plainText(decoded) {
+	if err != nil || strings.ContainsAny(path, "?#\\") || strings.Contains(path, "//") || !plainText(path) || !plainText(decoded) {
 		return "", errPath
 	}
 	for segment := range strings.SplitSeq(decoded, "/") {
