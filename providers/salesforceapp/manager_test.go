@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,14 +55,19 @@ func TestTheWholeWay(t *testing.T) {
 	require.ErrorIs(t, err, providers.ErrNotFound)
 	require.Len(t, kit.Salesforce.Records("T-acme", "Contact"), 1)
 
+	var mu sync.Mutex
 	var handled []string
-	m.OnWebhook(salesforceapp.OnOutboundMessage("Contact", func(_ context.Context, ev webhook.Event, om *salesforceapp.OutboundMessage[salesforceapp.Contact]) error {
-		handled = append(handled, ev.TenantID+" "+om.Record.Email)
+	handle := func(event string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		handled = append(handled, event)
 		return nil
+	}
+	m.OnWebhook(salesforceapp.OnOutboundMessage("Contact", func(_ context.Context, ev webhook.Event, om *salesforceapp.OutboundMessage[salesforceapp.Contact]) error {
+		return handle(ev.TenantID + " " + om.Record.Email)
 	}))
 	m.OnWebhook(salesforceapp.On("contact.changed", func(_ context.Context, ev webhook.Event, _ *struct{}) error {
-		handled = append(handled, ev.TenantID+" "+ev.Type)
-		return nil
+		return handle(ev.TenantID + " " + ev.Type)
 	}))
 	toAcme, err := salesforceapp.OpenWebhook(ctx, acme)
 	require.NoError(t, err)
