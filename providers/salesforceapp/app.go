@@ -109,6 +109,7 @@ var (
 	_ providers.SiteReader       = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
+	_ providers.LimitReader      = (*App)(nil)
 )
 
 // New returns the app. It never fails: the Manager reports every fault of the

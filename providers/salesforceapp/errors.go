@@ -111,41 +111,47 @@ func firstError(body []byte) (code, message string) {
 }
 
 // meaning maps the codes of the REST API.
-func meaning(a providers.APIAnswer) (error, string) {
+func meaning(a providers.APIAnswer) (string, error) {
 	code, message := firstError(a.Body)
 	switch {
 	case code == codeLimit:
-		return limited(message), code
+		return code, &ratelimit.Error{RetryAt: time.Now().Add(pause(message)), Scope: Key}
 	case a.Status == http.StatusUnauthorized && isPolicy(message):
-		return providers.ErrForbidden, code
+		return code, providers.ErrForbidden
 	case a.Status == http.StatusUnauthorized, code == codeBadToken:
 		// Renewed by now, or renewing fails at the moment: a grant that is over is
 		// the connection's own error.
-		return providers.ErrTransient, code
+		return code, providers.ErrTransient
 	case a.Status == http.StatusMultipleChoices: // several records have one external id
-		return providers.ErrConflict, code
+		return code, providers.ErrConflict
 	case strings.HasPrefix(code, "INSUFFICIENT_ACCESS"):
-		return providers.ErrForbidden, code
+		return code, providers.ErrForbidden
 	}
 	switch code {
 	case "NOT_FOUND", "ENTITY_IS_DELETED", "INVALID_QUERY_LOCATOR":
-		return providers.ErrNotFound, code
+		return code, providers.ErrNotFound
 	case "API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED":
-		return providers.ErrForbidden, code
+		return code, providers.ErrForbidden
 	case "UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT", codeUnavailable:
-		return providers.ErrTransient, code
+		return code, providers.ErrTransient
 	case "DUPLICATE_VALUE", "DUPLICATES_DETECTED":
-		return providers.ErrConflict, code
+		return code, providers.ErrConflict
 	}
-	return nil, code
+	return code, nil
 }
 
-// limited is the error of a spent allowance. Salesforce gives no time: that of 24
-// hours moves on all the time, that of calls that run long ends with one of them.
-func limited(message string) error {
-	wait := 5*time.Minute + rand.N(10*time.Minute)
+// LimitedFor implements providers.LimitReader.
+func (a *App) LimitedFor(_ http.Header, head []byte) time.Duration {
+	_, message := firstError(head)
+	return pause(message)
+}
+
+// pause is how long a spent allowance is left alone. Salesforce gives no time: that
+// of 24 hours moves on all the time, that of calls that run long ends with one of
+// them.
+func pause(message string) time.Duration {
 	if strings.HasPrefix(message, "Concurrent") {
-		wait = 5*time.Second + rand.N(25*time.Second)
+		return 5*time.Second + rand.N(25*time.Second)
 	}
-	return &ratelimit.Error{RetryAt: time.Now().Add(wait), Scope: Key}
+	return 5*time.Minute + rand.N(10*time.Minute)
 }

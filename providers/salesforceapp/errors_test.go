@@ -112,6 +112,9 @@ func TestLimitsHaveATimeToWait(t *testing.T) {
 			wait := time.Until(limited.RetryAt)
 			require.Greater(t, wait, bounds[0]-time.Second, message)
 			require.LessOrEqual(t, wait, bounds[1], message)
+			pause := app().LimitedFor(nil, []byte(`[{"message":"`+message+`","errorCode":"REQUEST_LIMIT_EXCEEDED"}]`))
+			require.GreaterOrEqual(t, pause, bounds[0], message)
+			require.LessOrEqual(t, pause, bounds[1], message)
 		}
 	}
 }

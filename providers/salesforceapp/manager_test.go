@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -286,7 +285,14 @@ func TestASpentAllowancePausesTheOrg(t *testing.T) {
 	_, err := salesforceapp.Limits(t.Context(), conn)
 	require.NoError(t, err)
 	_, err = salesforceapp.Limits(t.Context(), conn)
-	require.True(t, errors.Is(err, ratelimit.ErrRateLimited))
+	require.ErrorIs(t, err, ratelimit.ErrRateLimited)
+
+	// From now on nothing is sent at all.
+	kit.Salesforce.SetQuota("T-acme", 1000)
+	_, err = salesforceapp.Limits(t.Context(), conn)
+	var limited *ratelimit.Error
+	require.ErrorAs(t, err, &limited)
+	require.Greater(t, time.Until(limited.RetryAt), 4*time.Minute)
 }
 
 // TestAnIdleOrgStaysConnected: nobody uses the integration, and its refresh token
