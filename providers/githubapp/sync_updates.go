@@ -18,6 +18,8 @@ import (
 type updates struct {
 	// At is the last update up to which everything was.
 	At time.Time `json:"at,omitzero"`
+	// Since is SyncOptions.Since of the first run.
+	Since time.Time `json:"since,omitzero"`
 	// Seen has the numbers of what was handed out and updated in the overlap before
 	// At or after it, with the second of the update.
 	Seen map[int]int64 `json:"seen,omitempty"`
@@ -28,9 +30,13 @@ type updates struct {
 // from is where to begin: since when there is no checkpoint.
 func (u *updates) from(since time.Time) time.Time {
 	if u.At.IsZero() {
-		return since.Truncate(time.Second)
+		u.Since = since.Truncate(time.Second)
+		return u.Since
 	}
-	return u.At.Add(-overlap)
+	if from := u.At.Add(-overlap); from.After(u.Since) {
+		return from
+	}
+	return u.Since
 }
 
 // has reports whether this update, or a later one, was handed out.
@@ -47,13 +53,15 @@ func (u *updates) add(number int, at time.Time) {
 	u.Seen[number] = at.Unix()
 }
 
-// advance moves At forward and forgets what cannot come again.
-func (u *updates) advance(at time.Time) {
-	if at.After(u.At) {
-		u.At = at
+// advance moves At forward, if at is later, and forgets what cannot come again.
+func (u *updates) advance(at time.Time) bool {
+	if !at.After(u.At) {
+		return false
 	}
-	limit := u.At.Add(-overlap).Unix()
+	u.At = at
+	limit := at.Add(-overlap).Unix()
 	maps.DeleteFunc(u.Seen, func(_ int, at int64) bool { return at < limit })
+	return true
 }
 
 // issues reads the issues in the order of their updates, each page from where the
@@ -94,7 +102,8 @@ type issuePass struct {
 
 // issuesFrom reads one page from a time on, and further pages until one ends at a
 // later time. Again means that there were several and something new was among
-// them: between two of them the list may have shifted.
+// them: between two of them the list may have shifted, and only when nothing was
+// new does the checkpoint go past them.
 func (s *syncer) issuesFrom(ctx context.Context, p issuePass, at time.Time) (end time.Time, more, again bool, err error) {
 	q := url.Values{"state": {"all"}, "sort": {"updated"}, "direction": {"asc"}, "per_page": {strconv.Itoa(s.opts.PageSize)}}
 	if !at.IsZero() {
@@ -116,8 +125,16 @@ func (s *syncer) issuesFrom(ctx context.Context, p issuePass, at time.Time) (end
 			end = list[n-1].GetUpdatedAt().Time
 		}
 		more = hasNext(resp)
-		if !more || end.After(at) {
-			return end, more, again && page > 1, nil
+		last := !more || end.After(at)
+		again = again && (page > 1 || !last)
+		moved := (page == 1 || (last && !again)) && p.u.advance(end)
+		if fresh || moved {
+			if err := s.save(ctx, p.repo, p.cp, p.u); err != nil {
+				return end, false, false, err
+			}
+		}
+		if last {
+			return end, more, again, nil
 		}
 		q.Set("page", strconv.Itoa(page+1))
 		if resp.After != "" { // large repositories take no page numbers
@@ -139,9 +156,8 @@ func (s *syncer) issuePage(ctx context.Context, r repo, q url.Values) ([]*github
 	return list, resp, Classify(err)
 }
 
-// giveIssues hands out what is new of a page and advances the checkpoint.
+// giveIssues hands out what is new of a page.
 func (s *syncer) giveIssues(ctx context.Context, p issuePass, list []*github.Issue) (fresh bool, err error) {
-	before := p.u.At
 	for _, issue := range list {
 		number, at := issue.GetNumber(), issue.GetUpdatedAt().Time
 		if issue.IsPullRequest() || at.Before(p.floor) || p.u.has(number, at) {
@@ -155,13 +171,7 @@ func (s *syncer) giveIssues(ctx context.Context, p issuePass, list []*github.Iss
 		p.u.add(number, at)
 		fresh = true
 	}
-	if len(list) > 0 {
-		p.u.advance(list[len(list)-1].GetUpdatedAt().Time)
-	}
-	if !fresh && p.u.At.Equal(before) {
-		return false, nil
-	}
-	return fresh, s.save(ctx, p.repo, p.cp, p.u)
+	return fresh, nil
 }
 
 // maxWalk is how many pages of pull requests are kept in memory at a time.
@@ -184,7 +194,7 @@ type backfill struct {
 // pullRequests reads the pull requests from the last updated one down to the
 // checkpoint and hands them out the other way round: GitHub's list knows no
 // "since". What is updated meanwhile moves to the front, which shifts the rest to
-// later pages, so that nothing is skipped. Where that are more than maxWalk pages
+// later pages, so that nothing is skipped. Where that is more than maxWalk pages
 // it reads all of them in the order of their creation instead, page by page, and
 // then what was updated since it began.
 func (s *syncer) pullRequests(ctx context.Context, r repo) error {
@@ -199,41 +209,45 @@ func (s *syncer) pullRequests(ctx context.Context, r repo) error {
 			}
 		}
 		floor := u.from(s.opts.Since)
-		list, ok, err := s.walk(ctx, r, floor)
+		list, newest, err := s.walk(ctx, r, &u, floor)
 		if err != nil {
 			return err
 		}
-		if ok {
+		if len(list) <= maxWalk*s.opts.PageSize {
 			return s.givePullRequests(ctx, r, cp, &u, list)
 		}
-		u.Backfill = &backfill{Floor: floor, Start: list[0].GetUpdatedAt().Time, Size: s.opts.PageSize}
+		u.Backfill = &backfill{Floor: floor, Start: newest, Size: s.opts.PageSize}
 	}
 }
 
-// walk returns what was updated at floor or later, the last one first. False means
-// there is more than it reads.
-func (s *syncer) walk(ctx context.Context, r repo, floor time.Time) ([]*github.PullRequest, bool, error) {
-	var list []*github.PullRequest
+// walk returns what was updated at floor or later and not handed out, the last one
+// first, and the time of the last update. It ends when that is more than maxWalk
+// pages.
+func (s *syncer) walk(ctx context.Context, r repo, u *updates, floor time.Time) (list []*github.PullRequest, newest time.Time, err error) {
 	have := map[int]bool{}
-	for page := 1; page <= maxWalk; page++ {
+	for page := 1; len(list) <= maxWalk*s.opts.PageSize; page++ {
 		prs, more, err := s.pullPage(ctx, r, "updated", "desc", s.opts.PageSize, page)
 		if err != nil {
-			return nil, false, err
+			return nil, newest, err
 		}
 		for _, pr := range prs {
-			if pr.GetUpdatedAt().Before(floor) {
-				return list, true, nil
+			number, at := pr.GetNumber(), pr.GetUpdatedAt().Time
+			if at.Before(floor) {
+				return list, newest, nil
 			}
-			if !have[pr.GetNumber()] {
-				have[pr.GetNumber()] = true
+			if at.After(newest) {
+				newest = at
+			}
+			if !have[number] && !u.has(number, at) {
+				have[number] = true
 				list = append(list, pr)
 			}
 		}
-		if !more || len(list) == 0 {
-			return list, true, nil
+		if !more {
+			break
 		}
 	}
-	return list, false, nil
+	return list, newest, nil
 }
 
 func (s *syncer) pullPage(ctx context.Context, r repo, sort, direction string, size, page int) ([]*github.PullRequest, bool, error) {
@@ -251,7 +265,6 @@ func (s *syncer) pullPage(ctx context.Context, r repo, sort, direction string, s
 
 // givePullRequests hands out what a walk returned, in pages.
 func (s *syncer) givePullRequests(ctx context.Context, r repo, cp *providers.Checkpoint, u *updates, list []*github.PullRequest) error {
-	list = slices.DeleteFunc(list, func(pr *github.PullRequest) bool { return u.has(pr.GetNumber(), pr.GetUpdatedAt().Time) })
 	slices.SortFunc(list, func(a, b *github.PullRequest) int {
 		return cmp.Or(a.GetUpdatedAt().Compare(b.GetUpdatedAt().Time), cmp.Compare(a.GetNumber(), b.GetNumber()))
 	})
