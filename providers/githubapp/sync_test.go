@@ -570,3 +570,7 @@ func TestSyncBeginsWhereALimitEndedIt(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "repository r1", order[0])
 }
+
+func pushed(n int) integrationstest.GitHubCommit {
+	return integrationstest.GitHubCommit{SHA: sha(n), At: at(n)}
+}
