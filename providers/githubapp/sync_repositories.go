@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	// knownName names the checkpoint of the known repositories and the lease for
-	// reporting removed ones.
+	// knownName names the checkpoint of the known repositories.
 	knownName = "sync/repositories"
 	// knownTries is how often a change of them is tried again when somebody else
 	// saved at the same time.
@@ -96,8 +95,10 @@ func (s *syncer) repositories(ctx context.Context) ([]repo, error) {
 		if k, err = s.register(ctx, found); err != nil {
 			return nil, err
 		}
-		if err = s.removed(ctx, missing(k, found)); err != nil {
-			return nil, err
+		for _, id := range missing(k, found) {
+			if err := s.removed(ctx, id, k.Repos[id].Epoch); err != nil {
+				return nil, err
+			}
 		}
 	}
 	repos, err := ready(k, found)
@@ -193,44 +194,25 @@ func ready(k known, found map[int64]*github.Repository) ([]repo, error) {
 	return repos, nil
 }
 
-// removed reports repositories as removed, if no other sync is about to.
-func (s *syncer) removed(ctx context.Context, ids []int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	lease, ok, err := s.conn.TryLease(ctx, knownName, leaseTime)
-	if err != nil || !ok {
-		return err
-	}
-	defer func() { _ = lease.Release(ctx) }() // else it ends by itself
-	for _, id := range ids {
-		if err := s.remove(ctx, id); err != nil {
-			return err
-		}
-		if ok, err := lease.Renew(ctx); err != nil || !ok {
-			return err // another sync goes on with it
-		}
-	}
-	return nil
-}
-
-func (s *syncer) remove(ctx context.Context, id int64) error {
+// removed reports a repository as removed, unless another sync is at work on it,
+// has reported it, or has seen it come back.
+func (s *syncer) removed(ctx context.Context, id, epoch int64) error {
 	ok, err := s.take(ctx, id)
 	if err != nil || !ok {
-		return err // it is still being synced: the next run reports it
+		return err // the next run reports it
 	}
 	defer s.giveBack(ctx)
 	var was knownRepository
 	_, err = s.change(ctx, func(k *known) bool {
-		was, ok = k.Repos[id]
-		if !ok || was.Gone {
+		was = k.Repos[id]
+		if was.Epoch != epoch || was.Gone {
 			return false
 		}
 		was.Gone = true
 		k.Repos[id] = was
 		return true
 	})
-	if err != nil || !ok { // another sync has reported it
+	if err != nil || was.Epoch != epoch {
 		return err
 	}
 	if err := s.tell(ctx, SyncItem{Kind: SyncRemoved, RepositoryID: id, FullName: was.Name}); err != nil {

@@ -249,6 +249,29 @@ func TestSyncLosesItsLease(t *testing.T) {
 	})
 }
 
+// TestSyncFindsItsLeaseTaken: it stops at once, not at the end of the page.
+func TestSyncFindsItsLeaseTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "api")
+		for n := 1; n <= 9; n++ {
+			w.issue("api", n, n*100)
+		}
+		got, err := w.sync(t.Context(), nil, func(i githubapp.SyncItem) bool {
+			if text(i) == "api#5@500" {
+				time.Sleep(3 * time.Minute)
+				_, ok, err := w.conn.TryLease(t.Context(), fmt.Sprintf("sync/%d", i.RepositoryID), 2*time.Minute)
+				require.NoError(t, err)
+				require.True(t, ok)
+			}
+			return true
+		})
+		require.NoError(t, err)
+		require.Equal(t, []string{"api#1@100", "api#2@200", "api#3@300", "api#4@400", "api#5@500", "failed api issues"}, got)
+		time.Sleep(3 * time.Minute)
+		require.Len(t, w.all(nil), 9)
+	})
+}
+
 // TestSyncKeepsItsLease: a slow consumer that goes on keeps it.
 func TestSyncKeepsItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -347,17 +370,27 @@ func TestSyncListShiftsWhilePaging(t *testing.T) {
 
 func TestSyncRemovedIsToldByOneOfTwo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "api", "web")
-	require.Empty(t, w.all(nil))
-	w.gh.RemoveRepository(w.id, "web")
-	got, err := w.sync(t.Context(), nil, func(i githubapp.SyncItem) bool {
-		if i.Kind == githubapp.SyncRemoved {
-			require.Empty(t, w.all(nil), "the other one is about to tell")
-		}
-		return true
-	})
-	require.NoError(t, err)
-	require.Equal(t, []string{"removed web"}, got)
+	for _, back := range []bool{false, true} {
+		w := newWorld(t, "api", "web", "doc")
+		require.Empty(t, w.all(nil))
+		w.gh.RemoveRepository(w.id, "web")
+		w.gh.RemoveRepository(w.id, "doc")
+		var inner []string
+		got, err := w.sync(t.Context(), nil, func(i githubapp.SyncItem) bool {
+			if i.Kind == githubapp.SyncRemoved {
+				inner = append(inner, w.all(nil)...)
+				if back {
+					w.gh.AddRepository(w.id, "doc")
+					inner = append(inner, w.all(nil)...)
+				}
+			}
+			return true
+		})
+		require.NoError(t, err)
+		require.Equal(t, []string{"removed web"}, got)
+		require.Equal(t, []string{"removed doc"}, inner)
+		require.Empty(t, w.all(nil))
+	}
 }
 
 func TestSyncOfAUser(t *testing.T) {

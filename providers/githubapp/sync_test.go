@@ -380,8 +380,8 @@ func TestSyncManyPullRequests(t *testing.T) {
 	w := newWorld(t, "api")
 	var want []string
 	for n := 1; n <= 25; n++ {
-		w.pull("api", n, 1000-n)
-		want = append(want, fmt.Sprintf("api!%d@%d", n, 1000-n))
+		w.pull("api", n, 9000-100*n)
+		want = append(want, fmt.Sprintf("api!%d@%d", n, 9000-100*n))
 	}
 	o := &githubapp.SyncOptions{PageSize: 2, Streams: []githubapp.Stream{githubapp.StreamPullRequests}}
 	n := 0
@@ -391,8 +391,8 @@ func TestSyncManyPullRequests(t *testing.T) {
 		}
 		switch n {
 		case 5:
-			w.pull("api", 1, 2000)  // was handed out
-			w.pull("api", 20, 2001) // will be
+			w.pull("api", 1, 20000)  // was handed out
+			w.pull("api", 20, 20001) // will be
 		case 13:
 			return false // in the middle of a page
 		}
@@ -402,13 +402,13 @@ func TestSyncManyPullRequests(t *testing.T) {
 	require.Equal(t, want[:12], got)
 	w.gh.HideIssue(w.id, "api", 3) // moves the rest forward
 	got = w.all(o)
-	want[19] = "api!20@2001"
-	require.Equal(t, append(slices.Clone(want[12:]), "api!1@2000"), got)
+	want[19] = "api!20@20001"
+	require.Equal(t, append(slices.Clone(want[12:]), "api!1@20000"), got)
 	require.Empty(t, w.all(o))
 
 	// The same where an old checkpoint is far behind.
 	for n := 1; n <= 25; n++ {
-		w.pull("api", n, 5000+n)
+		w.pull("api", n, 30000+n)
 	}
 	require.Len(t, w.all(o), 25)
 	require.Empty(t, w.all(o))
