@@ -1,5 +1,6 @@
-// Package integrationstest is a test kit: Slack, GitHub and a generic OAuth 2
-// server in this process, and a ready configuration that reaches them.
+// Package integrationstest is a test kit: the providers of this library and a
+// generic OAuth 2 server in this process, and a ready configuration that reaches
+// them.
 //
 //	kit := integrationstest.New(t)
 //	kit.Connect("tenant-1", slackapp.Key)
@@ -22,6 +23,8 @@ import (
 	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/providers/githubapp"
+	"github.com/saas-integrations/integrations/providers/hubspotapp"
+	"github.com/saas-integrations/integrations/providers/sheetsapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
 	"github.com/saas-integrations/integrations/store/memstore"
 )
@@ -42,6 +45,8 @@ type Kit struct {
 	Network *Network
 	Slack   *Slack
 	GitHub  *GitHub
+	HubSpot *HubSpot
+	Sheets  *Sheets
 	// OAuth is a generic server for providers made with providers.NewOAuth2.
 	OAuth *OAuth
 
@@ -56,13 +61,15 @@ func New(t TB) *Kit {
 	k := &Kit{Network: newNetwork(), t: t, base: BaseURL}
 	k.Slack = newSlack(k)
 	k.GitHub = newGitHub(k)
+	k.HubSpot = newHubSpot(k)
+	k.Sheets = newSheets(k)
 	k.OAuth = newOAuth(k.Network)
 	return k
 }
 
-// Config is a complete configuration on an empty store in memory: Slack and
-// GitHub at the fakes, and an Identify that believes a kit's [Browser]. Change
-// what the test is about and give it to [Kit.Use].
+// Config is a complete configuration on an empty store in memory: all providers
+// at their fakes, and an Identify that believes a kit's [Browser]. Change what the
+// test is about and give it to [Kit.Use].
 func (k *Kit) Config() integrations.Config {
 	key, err := crypto.GenerateKey("test")
 	if err != nil {
@@ -74,7 +81,12 @@ func (k *Kit) Config() integrations.Config {
 	}
 	return integrations.Config{
 		Store: memstore.New(), Cipher: ring, BaseURL: k.base, Identify: Identify, Transport: k.Network,
-		Providers: []providers.Provider{slackapp.New(k.Slack.App()), githubapp.New(k.GitHub.App())},
+		Providers: []providers.Provider{
+			slackapp.New(k.Slack.App()),
+			githubapp.New(k.GitHub.App()),
+			hubspotapp.New(k.HubSpot.App()),
+			sheetsapp.New(k.Sheets.App()),
+		},
 	}
 }
 

@@ -141,6 +141,15 @@ func (s *TokenServer) Reuses() int {
 	return s.reuses
 }
 
+// Current reports whether a refresh token would be taken now and has not been
+// replaced.
+func (s *TokenServer) Current(refresh string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.refresh[refresh]
+	return r != nil && !r.dead && !r.family.dead && r.usedAt.IsZero()
+}
+
 // Presented counts how often each token and code was presented, access tokens
 // included.
 func (s *TokenServer) Presented() map[string]int {

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -34,9 +35,17 @@ func start[T any](ctx context.Context, v *Vault, g *singleflight.Group, key stri
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		defer v.recovered(work, &err)
-		return fn(work)
+		val, err = fn(work)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errSlowStore
+		}
+		return val, err
 	})
 }
+
+// errSlowStore stands for the end of a limit of ours. Callers must not take it
+// for the end of their own context.
+var errSlowStore = errors.New("integrations/token: the store did not answer in time")
 
 // within gives one call to the store its budget.
 func within[T any](ctx context.Context, v *Vault, call func(context.Context) (T, error)) (T, error) {

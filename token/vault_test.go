@@ -221,6 +221,32 @@ func TestACallersDeadlineIsItsOwn(t *testing.T) {
 	})
 }
 
+// stuck is a store whose reads end with their context.
+type stuck struct{ store.Integrations }
+
+func (stuck) Find(ctx context.Context, _, _, _ string) (store.Integration, error) {
+	<-ctx.Done()
+	return store.Integration{}, ctx.Err()
+}
+
+func TestASlowStoreIsNotTheCallersDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		v, err := token.NewVault(token.VaultConfig{
+			Store: stuck{r.store}, Cipher: r.cipher, Client: token.NewClient(token.ClientConfig{}), Renewer: func(string) token.Renewer { return r.p },
+		})
+		require.NoError(t, err)
+		_, err = v.Lookup(t.Context(), "t1", "p", "")
+		require.ErrorContains(t, err, "store did not answer in time")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = v.Lookup(ctx, "t1", "p", "")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		time.Sleep(10 * time.Second) // the read that nobody waits for ends too
+	})
+}
+
 func TestAValidTokenIsHandedOutWhileItIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

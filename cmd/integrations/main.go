@@ -2,7 +2,7 @@
 // schema for those who apply it with a tool of their own.
 //
 //	integrations key [-id k1]
-//	integrations schema [-prefix app_] sqlite
+//	integrations schema [-prefix app_] sqlite|postgres|mysql
 package main
 
 import (
@@ -20,7 +20,8 @@ import (
 
 const usage = `usage:
   integrations key [-id k1]                      print a fresh key in hex
-  integrations schema [-prefix app_] sqlite      print the schema's SQL
+  integrations schema [-prefix app_] DIALECT     print the schema's SQL, of sqlite,
+                                                 postgres or mysql (MariaDB too)
 `
 
 // errUsage is a fault of the command line.
@@ -66,11 +67,12 @@ func run(args []string, out, errOut io.Writer) error {
 	return errUsage
 }
 
-func schema(out io.Writer, dialect, prefix string) error {
-	if dialect != "sqlite" {
+func schema(out io.Writer, name, prefix string) error {
+	dialect, ok := sqlstore.DialectByName(name)
+	if !ok {
 		return errUsage
 	}
-	files := sqlstore.Migrations(sqlstore.SQLite)
+	files := sqlstore.Migrations(dialect)
 	return fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -20,12 +20,16 @@ func TestKeyPrintsAKeyThatParses(t *testing.T) {
 }
 
 func TestSchemaPrintsTheTablesWithThePrefix(t *testing.T) {
-	var out strings.Builder
-	if err := run([]string{"schema", "-prefix", "app_", "sqlite"}, &out, io.Discard); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(out.String(), "CREATE TABLE app_integrations (") {
-		t.Fatalf("no table in %q", out.String())
+	for dialect, table := range map[string]string{
+		"sqlite": "CREATE TABLE app_integrations (", "postgres": "CREATE TABLE app_integrations (", "mysql": "CREATE TABLE IF NOT EXISTS app_integrations (",
+	} {
+		var out strings.Builder
+		if err := run([]string{"schema", "-prefix", "app_", dialect}, &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), table) || strings.Contains(out.String(), "{p}") {
+			t.Fatalf("no table in %q", out.String())
+		}
 	}
 }
 

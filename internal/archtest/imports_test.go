@@ -48,6 +48,7 @@ var allowed = map[string]struct{ ours, others []string }{
 	".":                       {ours: []string{"providers", "token", "webhook", "ratelimit", "store", "crypto"}, others: []string{oauth2, xsync}},
 	"store/memstore":          {ours: []string{"store"}},
 	"store/sqlstore":          {ours: []string{"store"}},
+	"store/faultstore":        {ours: []string{"store"}},
 	"store/storetest":         {ours: []string{"store"}},
 	"webhook/webhooktest":     {ours: []string{"webhook"}},
 	"ratelimit/redislimit":    {ours: []string{"ratelimit"}},

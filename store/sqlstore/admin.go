@@ -52,10 +52,18 @@ func (s *Store) Reseal(ctx context.Context, rs []store.Reseal) (int, error) {
 	err := s.write(ctx, "reseal", func(tx *sql.Tx) error {
 		total = 0
 		for _, r := range rs {
-			n, err := s.exec(ctx, tx, `UPDATE {p}integrations SET access_token = ?, refresh_token = ?, key_id = ?, updated_at = {now}
- WHERE id = ? AND tenant_id = ? AND token_gen = ? AND access_token = ? AND (refresh_token = ? OR (refresh_token IS NULL AND ? IS NULL))`,
-				bytesOrNull(r.AccessToken), bytesOrNull(r.RefreshToken), r.KeyID, r.ID, r.TenantID, r.SeenGen,
-				bytesOrNull(r.OldAccessToken), bytesOrNull(r.OldRefreshToken), bytesOrNull(r.OldRefreshToken))
+			query := `UPDATE {p}integrations SET access_token = ?, refresh_token = ?, key_id = ?, updated_at = {now}
+ WHERE id = ? AND tenant_id = ? AND token_gen = ? AND access_token = ? AND refresh_token `
+			args := []any{
+				bytesOrNull(r.AccessToken), bytesOrNull(r.RefreshToken), r.KeyID, r.ID, r.TenantID, r.SeenGen, bytesOrNull(r.OldAccessToken),
+			}
+			if r.OldRefreshToken == nil {
+				query += "IS NULL"
+			} else {
+				query += "= ?"
+				args = append(args, r.OldRefreshToken)
+			}
+			n, err := s.exec(ctx, tx, query, args...)
 			if err != nil {
 				return err
 			}

@@ -11,16 +11,29 @@ import (
 type Dialect struct{ d *dialect }
 
 // dialect is what differs between databases. Queries are written once, with "?"
-// for parameters, {p} for the table prefix and {now} for the clock.
+// for parameters, {p} for the table prefix, {now} for the clock and {ifabsent} at
+// the end of an insert that gives way to a row that is there.
 type dialect struct {
 	name string
+	// goName is how the dialect is named in Go, for error messages.
+	goName string
 	// now is the database's clock in milliseconds since 1970.
 	now string
 	// numbered says that parameters are $1, $2, … instead of ?.
-	numbered   bool
+	numbered bool
+	// ifAbsent makes an insert that meets an existing row leave it as it is. It
+	// reports one row when it inserted and, whatever the connection counts as
+	// affected, another number when it did not.
+	ifAbsent string
+	// returning says that UPDATE and INSERT give back rows and take a LIMIT in a
+	// subquery. Where they do not, a transaction of several statements stands in.
+	returning bool
+	// skipLocked leaves rows that others have locked out of a claim.
+	skipLocked string
 	migrations fs.FS
-	// goName is how the dialect is named in Go, for error messages.
-	goName string
+	// begin, lock, end and undo surround a migration. {lock} is a name of the lock
+	// that keeps others out; lock is a query whose answer is 1 once it is taken.
+	begin, lock, end, undo string
 }
 
 //go:embed migrations
@@ -33,9 +46,62 @@ var embedded embed.FS
 //	file:app.db?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate
 var SQLite = Dialect{&dialect{
 	name: "sqlite", goName: "sqlstore.SQLite",
-	now:        "CAST(unixepoch('subsec')*1000 AS INTEGER)",
+	now:      "CAST(unixepoch('subsec')*1000 AS INTEGER)",
+	ifAbsent: "ON CONFLICT DO NOTHING", returning: true,
 	migrations: sub("migrations/sqlite"),
+	begin:      "BEGIN IMMEDIATE", lock: "SELECT 1", end: "COMMIT", undo: "ROLLBACK",
 }}
+
+// Postgres is PostgreSQL 13 or newer, through any driver that takes numbered
+// parameters: pgx's stdlib or lib/pq. It is tested on PostgreSQL 15 with pgx.
+var Postgres = Dialect{&dialect{
+	name: "postgres", goName: "sqlstore.Postgres",
+	// Not clock_timestamp, which an index cannot be searched with because it
+	// changes from row to row.
+	now:      "(EXTRACT(EPOCH FROM statement_timestamp())*1000)::bigint",
+	numbered: true, ifAbsent: "ON CONFLICT DO NOTHING", returning: true, skipLocked: "FOR UPDATE SKIP LOCKED",
+	migrations: sub("migrations/postgres"),
+	begin:      "BEGIN", lock: "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext('{lock}'))) l", end: "COMMIT", undo: "ROLLBACK",
+}}
+
+// MySQL is MySQL 8 or MariaDB 10.6 or newer, through github.com/go-sql-driver/mysql,
+// with any of its parameters (clientFoundRows and parseTime among them). It is
+// tested on MariaDB 10.11.
+var MySQL = Dialect{&dialect{
+	name: "mysql", goName: "sqlstore.MySQL",
+	// By arithmetic on UTC: UNIX_TIMESTAMP(NOW(3)) jumps by an hour where the
+	// session's time zone ends its summer time.
+	now: "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
+	// A row that is there counts as two, one more clash. Setting it to what it is
+	// would count as one under clientFoundRows, as an insert does.
+	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", skipLocked: "FOR UPDATE SKIP LOCKED",
+	migrations: sub("migrations/mysql"),
+	// Its DDL commits by itself: a migration that broke off is applied again, so
+	// each statement of one must stand to be repeated.
+	begin: "DO 0", lock: "SELECT GET_LOCK('{lock}', 300)", end: "DO RELEASE_LOCK('{lock}')", undo: "DO RELEASE_LOCK('{lock}')",
+}}
+
+// dialects are all there are.
+var dialects = []Dialect{SQLite, Postgres, MySQL}
+
+// DialectByName returns the dialect called "sqlite", "postgres" or "mysql", false
+// for another name.
+func DialectByName(name string) (Dialect, bool) {
+	for _, d := range dialects {
+		if d.d.name == name {
+			return d, true
+		}
+	}
+	return Dialect{}, false
+}
+
+// String is the name that DialectByName knows, "" for the zero Dialect.
+func (d Dialect) String() string {
+	if d.d == nil {
+		return ""
+	}
+	return d.d.name
+}
 
 func sub(dir string) fs.FS {
 	f, err := fs.Sub(embedded, dir)

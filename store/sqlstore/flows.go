@@ -15,15 +15,18 @@ func (s *Store) PutFlow(ctx context.Context, f store.Flow) error {
 	if err != nil {
 		return err
 	}
-	put, err := s.one(ctx, "put flow", `INSERT INTO {p}oauth_flows (state_hash, browser_hash, tenant_id, actor_id, session_hash, provider, label,
+	put, err := s.inserted(ctx, s.db, `INSERT INTO {p}oauth_flows (state_hash, browser_hash, tenant_id, actor_id, session_hash, provider, label,
  redirect_uri, return_to, verifier, scopes, expect_external_id, site, created_at, expires_at)
- VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}+?) ON CONFLICT DO NOTHING`,
+ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}+?) {ifabsent}`,
 		f.StateHash, f.BrowserHash, f.TenantID, f.ActorID, f.SessionHash, f.Provider, f.Label,
 		f.RedirectURI, f.ReturnTo, bytesOrNull(f.Verifier), scopes, f.ExpectExternalID, f.Site, millis(f.TTL))
 	if err == nil && !put {
-		err = fmt.Errorf("integrations/store/sqlstore: put flow: %w", store.ErrConflict)
+		err = store.ErrConflict
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("integrations/store/sqlstore: put flow: %w", ended(ctx, err))
+	}
+	return nil
 }
 
 // ConsumeFlow implements store.Flows. The update decides who it was; the row is
@@ -31,6 +34,7 @@ func (s *Store) PutFlow(ctx context.Context, f store.Flow) error {
 func (s *Store) ConsumeFlow(ctx context.Context, stateHash string) (store.Flow, error) {
 	var f store.Flow
 	err := s.write(ctx, "consume flow", func(tx *sql.Tx) error {
+		f = store.Flow{}
 		n, err := s.exec(ctx, tx, "UPDATE {p}oauth_flows SET consumed_at = {now} WHERE state_hash = ? AND consumed_at IS NULL AND expires_at > {now}", stateHash)
 		if err != nil {
 			return err
@@ -48,7 +52,10 @@ func (s *Store) ConsumeFlow(ctx context.Context, stateHash string) (store.Flow, 
 			return err
 		}
 		f.CreatedAt = at(created)
-		f.Scopes, err = words(scopes)
+		if f.Scopes, err = words(scopes); err != nil {
+			return err
+		}
+		_, err = s.exec(ctx, tx, "UPDATE {p}oauth_flows SET verifier = NULL WHERE state_hash = ?", stateHash)
 		return err
 	})
 	if err != nil {
@@ -70,13 +77,4 @@ func (s *Store) CountFlows(ctx context.Context, tenant string, window time.Durat
 // DeleteFlows implements store.Flows.
 func (s *Store) DeleteFlows(ctx context.Context, age time.Duration, limit int) (int, error) {
 	return s.deleteSome(ctx, "delete flows", "oauth_flows", "state_hash", "expires_at < {now}-?", limit, millis(age))
-}
-
-// deleteSome removes up to limit rows that match.
-func (s *Store) deleteSome(ctx context.Context, what, table, key, where string, limit int, args ...any) (int, error) {
-	n, err := s.exec(ctx, s.db, "DELETE FROM {p}"+table+" WHERE "+key+" IN (SELECT "+key+" FROM {p}"+table+" WHERE "+where+" LIMIT ?)", append(args, max(limit, 0))...)
-	if err != nil {
-		return 0, fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
-	}
-	return int(n), nil
 }

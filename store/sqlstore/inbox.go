@@ -29,46 +29,43 @@ func scanDelivery(row scanner) (store.Delivery, error) {
 	return d, err
 }
 
-// insertTries is how often a batch is tried: two batches that lock the same rows
-// can be made to give way by the database, and a batch can be repeated.
-const insertTries = 3
-
 // InsertDeliveries implements store.Inbox.
 func (s *Store) InsertDeliveries(ctx context.Context, ds []store.Delivery) ([]bool, error) {
-	for try := 1; ; try++ {
-		var out []bool
-		err := s.write(ctx, "insert deliveries", func(tx *sql.Tx) (err error) {
-			out, err = s.insert(ctx, tx, ds)
-			return err
-		})
-		if err == nil {
-			return out, nil
-		}
-		if try == insertTries || ctx.Err() != nil {
-			return nil, err
-		}
+	var out []bool
+	err := s.write(ctx, "insert deliveries", func(tx *sql.Tx) (err error) {
+		out, err = s.insert(ctx, tx, ds)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return out, nil
 }
 
 // insert stores rows that are not there yet and reports which were new.
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, ds []store.Delivery) ([]bool, error) {
 	fresh := make(map[string]bool, len(ds))
-	for part := range slices.Chunk(ds, chunk) {
+	// In one order, so that batches with the same rows do not wait for each other.
+	sorted := slices.Clone(ds)
+	slices.SortStableFunc(sorted, func(a, b store.Delivery) int {
+		return cmp.Or(cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.DeliveryID, b.DeliveryID), cmp.Compare(a.IntegrationID, b.IntegrationID))
+	})
+	for part := range slices.Chunk(sorted, chunk) {
 		args := make([]any, 0, 13*len(part))
 		for _, d := range part {
 			args = append(args, d.ID, d.Provider, d.DeliveryID, orNull(d.BodyHash), d.TenantID, d.IntegrationID, d.ExternalID,
 				d.EventType, d.OrderKey, bytesOrNull(d.Body), orNull(d.KeyID), bytesOrNull(d.Headers), moment(d.OccurredAt))
 		}
 		values := strings.TrimSuffix(strings.Repeat("(?,?,?,?,?,?,?,?,?,?,?,?,?,0,{now},{now},{now}),", len(part)), ",")
-		err := s.rows(ctx, tx, "insert", `INSERT INTO {p}webhook_inbox (id, provider, delivery_id, body_hash, tenant_id, integration_id,
+		query := `INSERT INTO {p}webhook_inbox (id, provider, delivery_id, body_hash, tenant_id, integration_id,
  external_id, event_type, order_key, body, key_id, headers, occurred_at, status, run_at, received_at, updated_at)
- VALUES `+values+" ON CONFLICT DO NOTHING RETURNING id", args, func(row scanner) error {
+ VALUES ` + values
+		if err := s.insertPart(ctx, tx, query, args, part, func(row scanner) error {
 			var id string
 			err := row.Scan(&id)
 			fresh[id] = true
 			return err
-		})
-		if err != nil {
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -84,6 +81,23 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, ds []store.Delivery) ([]
 		}
 	}
 	return out, nil
+}
+
+// insertPart inserts rows and hands on the ids of those that are new. A row is
+// under its own random id only if it is: where an insert does not tell, a look
+// does.
+func (s *Store) insertPart(ctx context.Context, tx *sql.Tx, query string, args []any, part []store.Delivery, fresh func(row scanner) error) error {
+	if s.dialect.d.returning {
+		return s.rows(ctx, tx, "insert", query+" ON CONFLICT DO NOTHING RETURNING id", args, fresh)
+	}
+	ids := make([]any, len(part))
+	for i, d := range part {
+		ids[i] = d.ID
+	}
+	if _, err := s.exec(ctx, tx, query+" ON DUPLICATE KEY UPDATE id = id", args...); err != nil {
+		return err
+	}
+	return s.rows(ctx, tx, "find", "SELECT id FROM {p}webhook_inbox WHERE id IN ("+in(len(ids))+")", ids, fresh)
 }
 
 const asNew = "status = 0, claims = 0, starts = 0, last_error = '', run_at = {now}, updated_at = {now}, lease_owner = NULL, lease_until = 0"
@@ -102,29 +116,37 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) ([
 	if len(c.Match) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	args := []any{c.Owner, millis(c.TTL)}
-	var match []string
-	for _, m := range c.Match {
-		if m.EventType == "" {
-			match = append(match, "provider = ?")
-			args = append(args, m.Provider)
-		} else {
-			match = append(match, "provider = ? AND event_type = ?")
-			args = append(args, m.Provider, m.EventType)
-		}
-	}
-	args = append(args, c.Limit)
+	match, args := matching(c.Match)
 	var out []store.Delivery
-	err := s.rows(ctx, s.db, "claim deliveries", `UPDATE {p}webhook_inbox SET lease_owner = ?, lease_until = {now}+?, claims = claims+1, updated_at = {now}
- WHERE id IN (SELECT id FROM {p}webhook_inbox WHERE status = 0 AND run_at <= {now} AND lease_until < {now}
- AND (`+strings.Join(match, " OR ")+`) ORDER BY run_at, id LIMIT ?)
- RETURNING `+deliveryColumns, args, func(row scanner) error {
-		d, err := scanDelivery(row)
-		out = append(out, d)
-		return err
+	err := s.claim(ctx, claim{
+		what: "claim deliveries", table: "webhook_inbox", key: []string{"id"}, columns: deliveryColumns,
+		set: "lease_owner = ?, lease_until = {now}+?, claims = claims+1, updated_at = {now}", setArgs: []any{c.Owner, millis(c.TTL)},
+		match: "status = 0 AND run_at <= {now} AND lease_until < {now} AND " + match, matchArgs: args,
+		order: "run_at, id", limit: c.Limit,
+		scan: func(row scanner) error {
+			d, err := scanDelivery(row)
+			out = append(out, d)
+			return err
+		},
 	})
 	slices.SortFunc(out, func(a, b store.Delivery) int { return cmp.Or(a.RunAt.Compare(b.RunAt), cmp.Compare(a.ID, b.ID)) })
 	return out, err
+}
+
+// matching is the condition of some matches, in parentheses.
+func matching(ms []store.Match) (string, []any) {
+	var conditions []string
+	var args []any
+	for _, m := range ms {
+		if m.EventType == "" {
+			conditions = append(conditions, "provider = ?")
+			args = append(args, m.Provider)
+		} else {
+			conditions = append(conditions, "provider = ? AND event_type = ?")
+			args = append(args, m.Provider, m.EventType)
+		}
+	}
+	return "(" + strings.Join(conditions, " OR ") + ")", args
 }
 
 // StartDelivery implements store.Inbox.
@@ -199,8 +221,8 @@ func where(q store.DeliveryQuery) (string, []any, bool) {
 
 // ListDeliveries implements store.Inbox.
 func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]store.Delivery, error) {
-	condition, args, any := where(q)
-	if !any {
+	condition, args, some := where(q)
+	if !some {
 		return nil, ctx.Err()
 	}
 	columns := strings.Replace(deliveryColumns, "body, key_id", "NULL, key_id", 1)
@@ -215,15 +237,28 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]st
 
 // ReplayDeliveries implements store.Inbox.
 func (s *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (int, error) {
-	condition, args, any := where(q)
-	if !any {
+	condition, args, some := where(q)
+	if !some {
 		return 0, ctx.Err()
 	}
-	n, err := s.exec(ctx, s.db, "UPDATE {p}webhook_inbox SET "+asNew+" WHERE status <> 0 AND id IN (SELECT id FROM {p}webhook_inbox WHERE "+condition+")", args...)
-	if err != nil {
-		return 0, fmt.Errorf("integrations/store/sqlstore: replay deliveries: %w", ended(ctx, err))
+	var ids []any
+	if err := s.rows(ctx, s.db, "replay deliveries", "SELECT id FROM {p}webhook_inbox WHERE status <> 0 AND "+condition, args, func(row scanner) error {
+		var id string
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}); err != nil {
+		return 0, err
 	}
-	return int(n), nil
+	total := 0
+	for part := range slices.Chunk(ids, chunk) {
+		n, err := s.exec(ctx, s.db, "UPDATE {p}webhook_inbox SET "+asNew+" WHERE status <> 0 AND id IN ("+in(len(part))+")", part...)
+		if err != nil {
+			return total, fmt.Errorf("integrations/store/sqlstore: replay deliveries: %w", ended(ctx, err))
+		}
+		total += int(n)
+	}
+	return total, nil
 }
 
 // DeleteDeliveries implements store.Inbox.
@@ -232,9 +267,17 @@ func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState,
 }
 
 // CountDeliveries implements store.Inbox.
-func (s *Store) CountDeliveries(ctx context.Context) (store.DeliveryCounts, error) {
+func (s *Store) CountDeliveries(ctx context.Context, match []store.Match) (store.DeliveryCounts, error) {
 	var c store.DeliveryCounts
-	err := s.rows(ctx, s.db, "count deliveries", "SELECT status, COUNT(*), MAX({now}-run_at) FROM {p}webhook_inbox GROUP BY status", nil, func(row scanner) error {
+	which, args := "", []any(nil)
+	if match != nil {
+		if len(match) == 0 {
+			return c, ctx.Err()
+		}
+		which, args = matching(match)
+		which = " WHERE " + which
+	}
+	err := s.rows(ctx, s.db, "count deliveries", "SELECT status, COUNT(*), MAX({now}-run_at) FROM {p}webhook_inbox"+which+" GROUP BY status", args, func(row scanner) error {
 		var state store.DeliveryState
 		var n, wait int64
 		if err := row.Scan(&state, &n, &wait); err != nil {

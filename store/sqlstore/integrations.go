@@ -69,18 +69,22 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	}
 	var out store.Integration
 	err = s.write(ctx, "connect", func(tx *sql.Tx) error {
-		var n int64
-		var err error
+		put := s.replaceGrant
 		if c.SeenGen == 0 {
-			n, err = s.insertIntegration(ctx, tx, c, scopes)
-		} else {
-			n, err = s.replaceGrant(ctx, tx, c, scopes)
+			put = s.insertIntegration
 		}
+		stored, err := put(ctx, tx, c, scopes)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if !stored {
 			return s.whyNot(ctx, tx, c)
+		}
+		if c.ExclusiveKey != "" && c.ExternalAlias != "" {
+			if _, err := s.exec(ctx, tx, "UPDATE {p}integrations SET external_alias = NULL WHERE provider = ? AND external_alias = ? AND id <> ?",
+				c.Provider, c.ExternalAlias, c.ID); err != nil {
+				return err
+			}
 		}
 		if c.Change != nil {
 			if _, err := s.insert(ctx, tx, []store.Delivery{*c.Change}); err != nil {
@@ -101,27 +105,28 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	return out, err
 }
 
-func (s *Store) insertIntegration(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (int64, error) {
-	return s.exec(ctx, tx, `INSERT INTO {p}integrations (id, tenant_id, provider, label, status, external_id, external_alias, exclusive_key,
+func (s *Store) insertIntegration(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (bool, error) {
+	return s.inserted(ctx, tx, `INSERT INTO {p}integrations (id, tenant_id, provider, label, status, external_id, external_alias, exclusive_key,
  access_token, refresh_token, key_id, token_expires_at, refresh_expires_at, next_refresh_at, scopes, metadata, provider_data,
  token_gen, version, connected_at, created_at, updated_at)
  VALUES (?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, ?, {now}+?, {now}+?, COALESCE({now}+?, 0), ?, ?, ?, 1, 1, {now}, {now}, {now})
- ON CONFLICT DO NOTHING`,
+ {ifabsent}`,
 		c.ID, c.TenantID, c.Provider, c.Label, orNull(c.ExternalID), orNull(c.ExternalAlias), orNull(c.ExclusiveKey),
 		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
 		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), scopes, textOrNull(c.Metadata), textOrNull(c.ProviderData))
 }
 
-func (s *Store) replaceGrant(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (int64, error) {
-	return s.exec(ctx, tx, `UPDATE {p}integrations SET status = 'active', status_reason = '', external_id = ?, external_alias = ?, exclusive_key = ?,
+func (s *Store) replaceGrant(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (bool, error) {
+	n, err := s.exec(ctx, tx, `UPDATE {p}integrations SET status = 'active', status_reason = '', external_id = ?, external_alias = ?, exclusive_key = ?,
  access_token = ?, refresh_token = ?, key_id = ?, token_expires_at = {now}+?, refresh_expires_at = {now}+?,
  next_refresh_at = COALESCE({now}+?, 0), last_refresh_at = NULL, scopes = ?, provider_data = ?, token_gen = token_gen+1, version = version+1,
  refresh_fails = 0, refresh_error = '', lease_owner = NULL, lease_until = 0, connected_at = {now}, updated_at = {now}
  WHERE id = ? AND tenant_id = ? AND token_gen = ?
- AND NOT EXISTS (SELECT 1 FROM {p}integrations o WHERE o.exclusive_key = ? AND o.id <> ?)`,
+ AND NOT EXISTS (SELECT 1 FROM (SELECT id FROM {p}integrations WHERE exclusive_key = ?) o WHERE o.id <> ?)`, // MySQL reads what it updates through a derived table only
 		orNull(c.ExternalID), orNull(c.ExternalAlias), orNull(c.ExclusiveKey), bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
 		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), scopes, textOrNull(c.ProviderData),
 		c.ID, c.TenantID, c.SeenGen, orNull(c.ExclusiveKey), c.ID)
+	return n > 0, err
 }
 
 // whyNot tells what kept a connect from changing a row.
@@ -225,7 +230,7 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
  refresh_expires_at = CASE WHEN ? THEN refresh_expires_at ELSE {now}+? END,
  token_gen = token_gen+1, version = version+1, refresh_fails = 0, refresh_error = '', last_refresh_at = {now}, updated_at = {now},
  lease_owner = NULL, lease_until = 0
- WHERE id = ? AND tenant_id = ? AND status = 'active' AND token_gen = ?`,
+ WHERE id = ? AND tenant_id = ? AND status IN ('active', 'suspended') AND token_gen = ?`,
 		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID), scopes, textOrNull(c.ProviderData), orNever(c.ExpiresIn), orNever(c.RefreshIn),
 		c.KeepRefreshExpiry, orNever(c.RefreshExpiresIn), c.ID, c.TenantID, c.SeenGen)
 }
@@ -322,19 +327,21 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 	if len(c.Providers) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	args := []any{c.Owner, millis(c.TTL)}
-	for _, p := range c.Providers {
-		args = append(args, p)
+	args := make([]any, len(c.Providers))
+	for i, p := range c.Providers {
+		args[i] = p
 	}
-	args = append(args, c.Limit)
 	var out []store.Integration
-	err := s.rows(ctx, s.db, "claim due", `UPDATE {p}integrations SET lease_owner = ?, lease_until = {now}+?, lease_epoch = lease_epoch+1
- WHERE id IN (SELECT id FROM {p}integrations WHERE status = 'active' AND next_refresh_at > 0 AND next_refresh_at <= {now}
- AND lease_until < {now} AND provider IN (`+in(len(c.Providers))+`) ORDER BY next_refresh_at, id LIMIT ?)
- RETURNING `+integrationColumns, args, func(row scanner) error {
-		i, err := scanIntegration(row)
-		out = append(out, i)
-		return err
+	err := s.claim(ctx, claim{
+		what: "claim due", table: "integrations", key: []string{"id"}, columns: integrationColumns,
+		set: "lease_owner = ?, lease_until = {now}+?, lease_epoch = lease_epoch+1", setArgs: []any{c.Owner, millis(c.TTL)},
+		match: "status = 'active' AND next_refresh_at > 0 AND next_refresh_at <= {now} AND lease_until < {now} AND provider IN (" + in(len(args)) + ")", matchArgs: args,
+		order: "next_refresh_at, id", limit: c.Limit,
+		scan: func(row scanner) error {
+			i, err := scanIntegration(row)
+			out = append(out, i)
+			return err
+		},
 	})
 	slices.SortFunc(out, func(a, b store.Integration) int {
 		if d := a.NextRefreshAt.Compare(b.NextRefreshAt); d != 0 {

@@ -27,68 +27,141 @@ type migration struct {
 }
 
 // Migrate brings the schema up to date. Any number of processes may call it at
-// the same time; each migration is applied once, in a transaction of its own.
-// It only ever adds: calling it again changes nothing.
+// the same time: one migrates, the others wait for it. It only ever adds: calling
+// it again changes nothing. On SQLite and PostgreSQL a migration is one
+// transaction; MySQL commits each statement by itself, and a migration that broke
+// off there is completed by the next call.
 func Migrate(ctx context.Context, db *sql.DB, d Dialect, opts *MigrateOptions) error {
-	prefix := ""
-	if opts != nil {
-		prefix = opts.TablePrefix
-	}
-	if err := checkPrefix(prefix); err != nil {
-		return err
-	}
-	all, err := migrations(d)
+	prefix, all, err := plan(d, opts)
 	if err != nil {
 		return err
 	}
-	// One connection, because SQLite's lock belongs to a connection.
+	// One connection, because the lock belongs to a connection.
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("integrations/store/sqlstore: migrate: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	table := prefix + "integrations_schema"
-	if _, err := conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+table+" (version INTEGER NOT NULL PRIMARY KEY)"); err != nil {
+	if err := apply(ctx, conn, d.d, prefix, all); err != nil {
 		return fmt.Errorf("integrations/store/sqlstore: migrate: %w", err)
 	}
+	return nil
+}
+
+// plan checks the parameters of a migration.
+func plan(d Dialect, opts *MigrateOptions) (prefix string, all []migration, err error) {
+	if opts != nil {
+		prefix = opts.TablePrefix
+	}
+	if err := checkPrefix(prefix); err != nil {
+		return "", nil, err
+	}
+	all, err = migrations(d)
+	return prefix, all, err
+}
+
+// apply applies what is missing, under the lock.
+func apply(ctx context.Context, conn *sql.Conn, d *dialect, prefix string, all []migration) (err error) {
+	table := prefix + schemaTable
+	named := strings.NewReplacer("{lock}", table)
+	if _, err := conn.ExecContext(ctx, d.begin); err != nil {
+		return err
+	}
+	defer func() {
+		end := d.end
+		if err != nil {
+			end = d.undo
+		}
+		_, endErr := conn.ExecContext(context.WithoutCancel(ctx), named.Replace(end))
+		err = errors.Join(err, endErr)
+	}()
+	var locked sql.NullInt64
+	if err := conn.QueryRowContext(ctx, named.Replace(d.lock)).Scan(&locked); err != nil {
+		return err
+	}
+	if locked.Int64 != 1 {
+		return errors.New("somebody else has been migrating for too long")
+	}
+	if _, err := conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+table+" (version INTEGER NOT NULL PRIMARY KEY)"); err != nil {
+		return err
+	}
+	have, err := applied(ctx, conn, table)
+	if err != nil {
+		return err
+	}
 	for _, m := range all {
-		if err := apply(ctx, conn, table, prefix, m); err != nil {
-			return fmt.Errorf("integrations/store/sqlstore: migrate to version %d: %w", m.version, err)
+		if have[m.version] {
+			continue
+		}
+		for _, statement := range statements(m.sql, prefix) {
+			if _, err := conn.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("version %d: %w", m.version, err)
+			}
+		}
+		if _, err := conn.ExecContext(ctx, "INSERT INTO "+table+" (version) VALUES ("+strconv.Itoa(m.version)+")"); err != nil {
+			return fmt.Errorf("version %d: %w", m.version, err)
 		}
 	}
 	return nil
 }
 
-// apply applies one migration unless it is there. The row that claims its
-// version is written first, so that of several processes one goes on and the
-// others wait for it.
-func apply(ctx context.Context, conn *sql.Conn, table, prefix string, m migration) (err error) {
-	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return err
+// schemaTable lists the versions that were applied.
+const schemaTable = "integrations_schema"
+
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func applied(ctx context.Context, q querier, table string) (map[int]bool, error) {
+	rows, err := q.QueryContext(ctx, "SELECT version FROM "+table)
+	if err != nil {
+		return nil, err
 	}
-	defer func() {
-		end := "COMMIT"
-		if err != nil {
-			end = "ROLLBACK"
+	defer func() { _ = rows.Close() }()
+	have := map[int]bool{}
+	for rows.Next() {
+		var version int
+		if err := rows.Scan(&version); err != nil {
+			return nil, err
 		}
-		_, endErr := conn.ExecContext(context.WithoutCancel(ctx), end)
-		err = errors.Join(err, endErr)
-	}()
-	version := strconv.Itoa(m.version)
-	var there int
-	if err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table+" WHERE version = "+version).Scan(&there); err != nil {
-		return err
+		have[version] = true
 	}
-	if there > 0 {
-		return nil
+	return have, rows.Err()
+}
+
+// Migration is one step of the schema, as [Plan] lists it.
+type Migration struct {
+	// Version counts from 1.
+	Version int
+	// Applied says that the database has it.
+	Applied bool
+	// SQL is what it executes, with the table prefix filled in.
+	SQL string
+}
+
+// Plan lists all migrations, says which of them the database has, and gives the
+// SQL of each, for those who look before they migrate or apply it with a tool of
+// their own. A database without the library's tables has none. It changes
+// nothing.
+func Plan(ctx context.Context, db *sql.DB, d Dialect, opts *MigrateOptions) ([]Migration, error) {
+	prefix, all, err := plan(d, opts)
+	if err != nil {
+		return nil, err
 	}
-	for _, statement := range statements(m.sql, prefix) {
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
-			return err
-		}
+	if err := db.PingContext(ctx); err != nil {
+		return nil, fmt.Errorf("integrations/store/sqlstore: plan: %w", err)
 	}
-	_, err = conn.ExecContext(ctx, "INSERT INTO "+table+" (version) VALUES ("+version+")")
-	return err
+	// That the table is missing shows as an error of the driver, which is not
+	// looked into: a database that answered the ping has no schema then.
+	have, err := applied(ctx, db, prefix+schemaTable)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("integrations/store/sqlstore: plan: %w", ctx.Err())
+	}
+	out := make([]Migration, len(all))
+	for i, m := range all {
+		out[i] = Migration{Version: m.version, Applied: have[m.version], SQL: strings.ReplaceAll(m.sql, "{p}", prefix)}
+	}
+	return out, nil
 }
 
 var comment = regexp.MustCompile(`(?m)^\s*--.*$`)
@@ -169,7 +242,7 @@ func (s *Store) Check(ctx context.Context) error {
 	var have sql.NullInt64
 	// That the table is missing shows as an error of the driver, which is not
 	// looked into: a store that answered the ping has no schema then.
-	if err := s.db.QueryRowContext(ctx, "SELECT MAX(version) FROM "+s.prefix+"integrations_schema").Scan(&have); err != nil {
+	if err := s.db.QueryRowContext(ctx, "SELECT MAX(version) FROM "+s.prefix+schemaTable).Scan(&have); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("integrations/store/sqlstore: %w", ctx.Err())
 		}

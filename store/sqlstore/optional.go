@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/saas-integrations/integrations/store"
@@ -23,7 +25,7 @@ func (s *Store) Checkpoint(ctx context.Context, ref store.Ref, name string) ([]b
 }
 
 // addCheckpoint makes the row of a name unless it is there.
-const addCheckpoint = "INSERT INTO {p}checkpoints (tenant_id, integration_id, name) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+const addCheckpoint = "INSERT INTO {p}checkpoints (tenant_id, integration_id, name) VALUES (?, ?, ?) {ifabsent}"
 
 // SaveCheckpoint implements store.Checkpoints.
 func (s *Store) SaveCheckpoint(ctx context.Context, ref store.Ref, name string, value []byte, version int64) (int64, error) {
@@ -51,7 +53,7 @@ func (s *Store) TryLease(ctx context.Context, ref store.Ref, name, owner string,
 		if _, err := s.exec(ctx, tx, addCheckpoint, ref.TenantID, ref.ID, name); err != nil {
 			return err
 		}
-		n, err := s.exec(ctx, tx, `UPDATE {p}checkpoints SET lease_owner = ?, lease_until = {now}+?
+		n, err := s.exec(ctx, tx, `UPDATE {p}checkpoints SET lease_owner = ?, lease_until = {now}+?, lease_epoch = lease_epoch+1
  WHERE tenant_id = ? AND integration_id = ? AND name = ? AND (lease_owner = ? OR lease_until < {now})`,
 			owner, millis(ttl), ref.TenantID, ref.ID, name, owner)
 		won = n > 0
@@ -86,16 +88,33 @@ func scanEndpoint(row scanner) (store.Endpoint, error) {
 
 // PutEndpoint implements store.Endpoints.
 func (s *Store) PutEndpoint(ctx context.Context, e store.Endpoint) error {
-	put, err := s.one(ctx, "put endpoint", `INSERT INTO {p}webhook_endpoints (id, tenant_id, integration_id, provider, path_hash, secret,
- previous_secret, key_id, previous_until, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {now})
- ON CONFLICT (id) DO UPDATE SET integration_id = excluded.integration_id, provider = excluded.provider, path_hash = excluded.path_hash,
- secret = excluded.secret, previous_secret = excluded.previous_secret, key_id = excluded.key_id, previous_until = excluded.previous_until
- WHERE {p}webhook_endpoints.tenant_id = excluded.tenant_id`,
-		e.ID, e.TenantID, e.IntegrationID, e.Provider, e.PathHash, bytesOrNull(e.Secret), bytesOrNull(e.PreviousSecret), orNull(e.KeyID), moment(e.PreviousUntil))
-	if err == nil && !put {
-		err = fmt.Errorf("integrations/store/sqlstore: put endpoint: %w", store.ErrConflict)
-	}
+	err := s.write(ctx, "put endpoint", func(tx *sql.Tx) error {
+		put, err := s.put(ctx, tx,
+			`UPDATE {p}webhook_endpoints SET integration_id = ?, provider = ?, path_hash = ?, secret = ?, previous_secret = ?, key_id = ?,
+ previous_until = ?, version = version+1 WHERE tenant_id = ? AND id = ?`,
+			`INSERT INTO {p}webhook_endpoints (integration_id, provider, path_hash, secret, previous_secret, key_id, previous_until,
+ tenant_id, id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {now}) {ifabsent}`,
+			e.IntegrationID, e.Provider, e.PathHash, bytesOrNull(e.Secret), bytesOrNull(e.PreviousSecret), orNull(e.KeyID), moment(e.PreviousUntil), e.TenantID, e.ID)
+		if err == nil && !put {
+			err = store.ErrConflict // the id or the path is somebody else's
+		}
+		return err
+	})
 	return err
+}
+
+// put updates a row, or inserts it where there is none, both with the same
+// arguments. False means that another row is in the way.
+func (s *Store) put(ctx context.Context, tx *sql.Tx, update, insert string, args ...any) (bool, error) {
+	for range 2 { // somebody may insert it in between
+		if n, err := s.exec(ctx, tx, update, args...); err != nil || n > 0 {
+			return n > 0, err
+		}
+		if put, err := s.inserted(ctx, tx, insert, args...); err != nil || put {
+			return put, err
+		}
+	}
+	return false, nil
 }
 
 // FindEndpoint implements store.Endpoints.
@@ -140,12 +159,18 @@ func scanSubscription(row scanner) (store.Subscription, error) {
 
 // PutSubscription implements store.Endpoints.
 func (s *Store) PutSubscription(ctx context.Context, sub store.Subscription) error {
-	_, err := s.one(ctx, "put subscription", `INSERT INTO {p}subscriptions (tenant_id, integration_id, provider, name, remote_id, data, expires_at,
- renew_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {now}, {now})
- ON CONFLICT (tenant_id, integration_id, name) DO UPDATE SET provider = excluded.provider, remote_id = excluded.remote_id, data = excluded.data,
- expires_at = excluded.expires_at, renew_at = excluded.renew_at, updated_at = excluded.updated_at, lease_owner = NULL, lease_until = 0`,
-		sub.TenantID, sub.IntegrationID, sub.Provider, sub.Name, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), moment(sub.RenewAt))
-	return err
+	return s.write(ctx, "put subscription", func(tx *sql.Tx) error {
+		put, err := s.put(ctx, tx,
+			`UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = ?, expires_at = ?, renew_at = ?, updated_at = {now},
+ version = version+1, lease_owner = NULL, lease_until = 0 WHERE tenant_id = ? AND integration_id = ? AND name = ?`,
+			`INSERT INTO {p}subscriptions (provider, remote_id, data, expires_at, renew_at, tenant_id, integration_id, name,
+ created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}) {ifabsent}`,
+			sub.Provider, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), moment(sub.RenewAt), sub.TenantID, sub.IntegrationID, sub.Name)
+		if err == nil && !put {
+			err = store.ErrConflict // deleted and inserted by others in between, twice
+		}
+		return err
+	})
 }
 
 // ListSubscriptions implements store.Endpoints.
@@ -154,11 +179,42 @@ func (s *Store) ListSubscriptions(ctx context.Context, ref store.Ref) ([]store.S
 }
 
 // ClaimSubscriptions implements store.Endpoints.
-func (s *Store) ClaimSubscriptions(ctx context.Context, owner string, limit int, ttl time.Duration) ([]store.Subscription, error) {
-	return s.subscriptions(ctx, "claim subscriptions", `UPDATE {p}subscriptions SET lease_owner = ?, lease_until = {now}+?
- WHERE (tenant_id, integration_id, name) IN (SELECT tenant_id, integration_id, name FROM {p}subscriptions
- WHERE renew_at IS NOT NULL AND renew_at <= {now} AND lease_until < {now} ORDER BY renew_at, name LIMIT ?)
- RETURNING `+subscriptionColumns, owner, millis(ttl), max(limit, 0))
+func (s *Store) ClaimSubscriptions(ctx context.Context, c store.ClaimSubscriptions) ([]store.Subscription, error) {
+	if len(c.Providers) == 0 || c.Limit <= 0 {
+		return nil, ctx.Err()
+	}
+	args := make([]any, len(c.Providers))
+	for i, p := range c.Providers {
+		args[i] = p
+	}
+	var out []store.Subscription
+	err := s.claim(ctx, claim{
+		what: "claim subscriptions", table: "subscriptions", key: []string{"tenant_id", "integration_id", "name"}, columns: subscriptionColumns,
+		set: "lease_owner = ?, lease_until = {now}+?, version = version+1", setArgs: []any{c.Owner, millis(c.TTL)},
+		match:     "renew_at IS NOT NULL AND renew_at <= {now} AND lease_until < {now} AND provider IN (" + in(len(args)) + ")",
+		matchArgs: args, order: "renew_at, name", limit: c.Limit,
+		scan: func(row scanner) error {
+			sub, err := scanSubscription(row)
+			out = append(out, sub)
+			return err
+		},
+	})
+	slices.SortFunc(out, func(a, b store.Subscription) int {
+		return cmp.Or(a.RenewAt.Compare(b.RenewAt), cmp.Compare(a.Name, b.Name))
+	})
+	return out, err
+}
+
+// FinishSubscription implements store.Endpoints.
+func (s *Store) FinishSubscription(ctx context.Context, f store.FinishSubscription) (bool, error) {
+	sub := f.Subscription
+	const which = " WHERE tenant_id = ? AND integration_id = ? AND name = ? AND lease_owner = ?"
+	if f.Delete {
+		return s.one(ctx, "finish subscription", "DELETE FROM {p}subscriptions"+which, sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
+	}
+	return s.one(ctx, "finish subscription", `UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = ?, expires_at = ?, renew_at = ?,
+ updated_at = {now}, version = version+1, lease_owner = NULL, lease_until = 0`+which,
+		sub.Provider, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), moment(sub.RenewAt), sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
 }
 
 func (s *Store) subscriptions(ctx context.Context, what, query string, args ...any) ([]store.Subscription, error) {

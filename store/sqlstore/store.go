@@ -10,7 +10,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -79,8 +81,9 @@ func (s *Store) text(query string) string {
 }
 
 func (s *Store) expand(query string) string {
-	q := strings.NewReplacer("{p}", s.prefix, "{now}", s.dialect.d.now).Replace(query)
-	if s.dialect.d.numbered {
+	d := s.dialect.d
+	q := strings.NewReplacer("{p}", s.prefix, "{now}", d.now, "{ifabsent}", d.ifAbsent).Replace(query)
+	if d.numbered {
 		q = rewrite(q)
 	}
 	return q
@@ -95,22 +98,58 @@ func (s *Store) exec(ctx context.Context, r runner, query string, args ...any) (
 	return res.RowsAffected()
 }
 
+// writeTries is how often a transaction is tried whose statements fail: a
+// database may ask one of two that lock the same rows to give way, and what that
+// is called is not looked into.
+const writeTries = 5
+
 // write runs fn in a transaction. Its first statement should write: then SQLite
 // waits for the lock instead of finding, when a reader starts to write, that
-// somebody else was faster.
+// somebody else was faster. fn may run several times. What it did is not repeated
+// when it is the commit that fails: nobody knows then whether it holds.
 func (s *Store) write(ctx context.Context, what string, fn func(tx *sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	return s.writeAs(ctx, what, nil, fn)
+}
+
+func (s *Store) writeAs(ctx context.Context, what string, opts *sql.TxOptions, fn func(tx *sql.Tx) error) error {
+	for try := 1; ; try++ {
+		again, err := s.writeOnce(ctx, opts, fn)
+		if err == nil {
+			return nil
+		}
+		if again && try < writeTries {
+			again = pause(ctx, time.Duration(try)*5*time.Millisecond)
+		}
+		if !again || try == writeTries {
+			return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+		}
+	}
+}
+
+// pause waits for about d and reports whether ctx still lasts.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// writeOnce reports whether what failed may be tried again.
+func (s *Store) writeOnce(ctx context.Context, opts *sql.TxOptions, fn func(tx *sql.Tx) error) (again bool, err error) {
+	tx, err := s.db.BeginTx(ctx, opts)
 	if err != nil {
-		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+		return true, err
 	}
 	if err := fn(tx); err != nil {
 		_ = tx.Rollback()
-		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
+		known := errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrTaken) || errors.Is(err, store.ErrNotFound)
+		return !known, err
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
-	}
-	return nil
+	return false, tx.Commit()
 }
 
 // one runs a single statement and reports whether it changed a row.
@@ -122,6 +161,13 @@ func (s *Store) one(ctx context.Context, what, query string, args ...any) (bool,
 	return n > 0, nil
 }
 
+// inserted runs an insert that ends in {ifabsent} and reports whether the row is
+// new.
+func (s *Store) inserted(ctx context.Context, r runner, query string, args ...any) (bool, error) {
+	n, err := s.exec(ctx, r, query, args...)
+	return n == 1, err
+}
+
 // withChange runs a conditional statement and, if it changed a row, inserts the
 // change in the same transaction.
 func (s *Store) withChange(ctx context.Context, what string, change *store.Delivery, query string, args ...any) (bool, error) {
@@ -130,6 +176,7 @@ func (s *Store) withChange(ctx context.Context, what string, change *store.Deliv
 	}
 	changed := false
 	err := s.write(ctx, what, func(tx *sql.Tx) error {
+		changed = false
 		n, err := s.exec(ctx, tx, query, args...)
 		if err != nil || n == 0 {
 			return err
@@ -195,9 +242,9 @@ func orNull(s string) any {
 	return s
 }
 
-// bytesOrNull is NULL for nil, and the bytes, even none, otherwise.
+// bytesOrNull is NULL for no bytes.
 func bytesOrNull(b []byte) any {
-	if b == nil {
+	if len(b) == 0 {
 		return nil
 	}
 	return b

@@ -32,7 +32,7 @@ CREATE TABLE {p}integrations (
   updated_at         INTEGER NOT NULL,
   UNIQUE (tenant_id, provider, label)
 );
-CREATE INDEX {p}integrations_due ON {p}integrations (next_refresh_at) WHERE status = 'active' AND next_refresh_at > 0;
+CREATE INDEX {p}integrations_due ON {p}integrations (next_refresh_at, id) WHERE status = 'active' AND next_refresh_at > 0;
 CREATE INDEX {p}integrations_ext ON {p}integrations (provider, external_id);
 CREATE INDEX {p}integrations_alias ON {p}integrations (provider, external_alias);
 CREATE INDEX {p}integrations_key ON {p}integrations (key_id);
@@ -96,6 +96,7 @@ CREATE TABLE {p}checkpoints (
   version        INTEGER NOT NULL DEFAULT 0,
   lease_owner    TEXT,
   lease_until    INTEGER NOT NULL DEFAULT 0,
+  lease_epoch    INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant_id, integration_id, name)
 );
 
@@ -109,6 +110,7 @@ CREATE TABLE {p}webhook_endpoints (
   previous_secret BLOB,
   key_id          TEXT,
   previous_until  INTEGER,
+  version         INTEGER NOT NULL DEFAULT 0,
   created_at      INTEGER NOT NULL,
   UNIQUE (provider, path_hash)
 );
@@ -123,6 +125,7 @@ CREATE TABLE {p}subscriptions (
   data           BLOB,
   expires_at     INTEGER,
   renew_at       INTEGER,
+  version        INTEGER NOT NULL DEFAULT 0,
   lease_owner    TEXT,
   lease_until    INTEGER NOT NULL DEFAULT 0,
   created_at     INTEGER NOT NULL,
