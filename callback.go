@@ -317,7 +317,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	c := store.Connect{
 		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen,
 		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
-		RefreshIn: token.RefreshIn(p.renewer, a.Grant.ExpiresIn, old.ID),
+		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID),
 		Scopes:    scopes, ProviderData: a.ProviderData,
 	}
 	if a.Exclusive {

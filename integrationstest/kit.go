@@ -24,6 +24,7 @@ import (
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/providers/githubapp"
 	"github.com/saas-integrations/integrations/providers/hubspotapp"
+	"github.com/saas-integrations/integrations/providers/salesforceapp"
 	"github.com/saas-integrations/integrations/providers/sheetsapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
 	"github.com/saas-integrations/integrations/store/memstore"
@@ -42,11 +43,12 @@ type TB interface {
 // concurrent use.
 type Kit struct {
 	// Network is the Transport that reaches the fakes, for scripting faults.
-	Network *Network
-	Slack   *Slack
-	GitHub  *GitHub
-	HubSpot *HubSpot
-	Sheets  *Sheets
+	Network    *Network
+	Slack      *Slack
+	GitHub     *GitHub
+	Salesforce *Salesforce
+	HubSpot    *HubSpot
+	Sheets     *Sheets
 	// OAuth is a generic server for providers made with providers.NewOAuth2.
 	OAuth *OAuth
 
@@ -61,6 +63,7 @@ func New(t TB) *Kit {
 	k := &Kit{Network: newNetwork(), t: t, base: BaseURL}
 	k.Slack = newSlack(k)
 	k.GitHub = newGitHub(k)
+	k.Salesforce = newSalesforce(k)
 	k.HubSpot = newHubSpot(k)
 	k.Sheets = newSheets(k)
 	k.OAuth = newOAuth(k.Network)
@@ -84,6 +87,7 @@ func (k *Kit) Config() integrations.Config {
 		Providers: []providers.Provider{
 			slackapp.New(k.Slack.App()),
 			githubapp.New(k.GitHub.App()),
+			salesforceapp.New(k.Salesforce.App()),
 			hubspotapp.New(k.HubSpot.App()),
 			sheetsapp.New(k.Sheets.App()),
 		},

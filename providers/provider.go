@@ -189,7 +189,8 @@ type (
 	// AnswerClassifier reads refusals that the HTTP status does not show.
 	AnswerClassifier interface {
 		// ClassifyAnswer judges an answer. head is the first 512 bytes of the
-		// body at most, and only of JSON answers.
+		// body at most, and only of JSON answers and of plain text that is not a
+		// success.
 		ClassifyAnswer(status int, header http.Header, head []byte) Answer
 	}
 

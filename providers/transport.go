@@ -15,7 +15,7 @@ import (
 	"github.com/saas-integrations/integrations/token"
 )
 
-// headLen is how much of a JSON answer a classifier may look at.
+// headLen is how much of an answer a classifier may look at.
 const headLen = 512
 
 // transport is a Connection seen as the http.RoundTripper that its client uses:
@@ -142,8 +142,8 @@ func (t *transport) observe(r *http.Request, resp *http.Response, attempt int, w
 	t.cfg.Observe(r.Context(), c)
 }
 
-// judge asks the adapter what an answer means, letting it see the head of a JSON
-// body and putting that back.
+// judge asks the adapter what an answer means, letting it see the head of a body
+// that may hold a code and putting that back.
 func (t *transport) judge(resp *http.Response) (verdict Answer, head []byte) {
 	if t.cfg.Classifier == nil {
 		switch resp.StatusCode {
@@ -154,7 +154,7 @@ func (t *transport) judge(resp *http.Response) (verdict Answer, head []byte) {
 		}
 		return AnswerOK, nil
 	}
-	if resp.Body != nil && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+	if resp.Body != nil && hasCode(resp) {
 		buf := make([]byte, headLen)
 		n, err := io.ReadFull(resp.Body, buf)
 		head = buf[:n]
@@ -170,6 +170,13 @@ func (t *transport) judge(resp *http.Response) (verdict Answer, head []byte) {
 		}
 	}
 	return t.cfg.Classifier.ClassifyAnswer(resp.StatusCode, resp.Header, head), head
+}
+
+// hasCode reports whether the body may hold a provider's error code: JSON, or the
+// plain text of a refusal.
+func hasCode(resp *http.Response) bool {
+	kind := resp.Header.Get("Content-Type")
+	return strings.HasPrefix(kind, "application/json") || resp.StatusCode/100 != 2 && strings.HasPrefix(kind, "text/plain")
 }
 
 // headed is a body whose head was read and put back.

@@ -408,3 +408,24 @@ func ExampleNewClient() {
 	fmt.Println(errors.Is(err, providers.ErrHostNotAllowed))
 	// Output: true
 }
+
+func TestAClassifierSeesThePlainTextOfARefusalOnly(t *testing.T) {
+	for _, row := range []struct {
+		status      int
+		contentType string
+		seen        bool
+	}{{403, "text/plain", true}, {403, "text/plain; charset=UTF-8", true}, {200, "text/plain", false}, {403, "text/html", false}, {200, "application/json", true}} {
+		s := &source{fixed: true}
+		c := connect(t, s, roundTrip(func(r *http.Request) (*http.Response, error) {
+			resp := respond(r, row.status, "dead")
+			resp.Header.Set("Content-Type", row.contentType)
+			return resp, nil
+		}), func(cfg *providers.ConnectionConfig) { cfg.Classifier = classifier{} })
+		resp, err := c.HTTPClient().Get("https://api.example.com/")
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, "dead", string(body))
+		require.Equal(t, row.seen, s.dead.Load(), row)
+	}
+}

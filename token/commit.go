@@ -159,7 +159,7 @@ func (h *Handle) renewedState(u *unsaved, cur *state, read time.Duration) *state
 }
 
 func (h *Handle) refreshIn(g Grant) time.Duration {
-	return RefreshIn(h.vault.cfg.Renewer(h.provider), g.ExpiresIn, h.id)
+	return g.RefreshIn(h.vault.cfg.Renewer(h.provider), h.id)
 }
 
 // left is what remains of a life; one that is over has a moment left, because 0
