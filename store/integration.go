@@ -164,6 +164,9 @@ type FailRefresh struct {
 	// HoldLease keeps the lease for so long instead of giving it back: used when
 	// nobody knows whether the provider saw the request.
 	HoldLease time.Duration
+	// Uncounted leaves the failure count and the error code as they are: nothing
+	// was tried, or what went wrong is not the integration's fault.
+	Uncounted bool
 	Change    *Delivery
 }
 

@@ -112,7 +112,8 @@ type Integrations interface {
 	// FailRefresh records a refresh that did not succeed, if f.Owner still holds
 	// the lease and TokenGen is f.SeenGen: the failure count goes up, the next
 	// attempt is put off, and the lease is given back or kept for f.HoldLease.
-	// Status, TokenGen and Version stay.
+	// With f.Uncounted the failure count and the error code stay as they are.
+	// Status, TokenGen and Version stay in any case.
 	FailRefresh(ctx context.Context, f FailRefresh) (bool, error)
 
 	// SetStatus changes a status if all conditions of s hold, and inserts

@@ -172,8 +172,10 @@ func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, err
 	if row == nil || s.leases[row.ID] != f.Owner || f.Owner == "" || row.TokenGen != f.SeenGen {
 		return false, nil
 	}
-	row.RefreshFails++
-	row.RefreshError = f.Code
+	if !f.Uncounted {
+		row.RefreshFails++
+		row.RefreshError = f.Code
+	}
 	row.NextRefreshAt = t.Add(f.RetryIn)
 	s.release(row)
 	if f.HoldLease > 0 {

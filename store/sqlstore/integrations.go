@@ -231,10 +231,13 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 
 // FailRefresh implements store.Integrations.
 func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, error) {
-	return s.withChange(ctx, "fail refresh", f.Change, `UPDATE {p}integrations SET refresh_fails = refresh_fails+1, refresh_error = ?,
- next_refresh_at = {now}+?, lease_owner = NULL, lease_until = COALESCE({now}+?, 0)
+	set, args := "", []any{}
+	if !f.Uncounted {
+		set, args = "refresh_fails = refresh_fails+1, refresh_error = ?, ", append(args, f.Code)
+	}
+	return s.withChange(ctx, "fail refresh", f.Change, `UPDATE {p}integrations SET `+set+`next_refresh_at = {now}+?, lease_owner = NULL, lease_until = COALESCE({now}+?, 0)
  WHERE id = ? AND tenant_id = ? AND lease_owner = ? AND token_gen = ?`,
-		f.Code, millis(f.RetryIn), orNever(f.HoldLease), f.ID, f.TenantID, f.Owner, f.SeenGen)
+		append(args, millis(f.RetryIn), orNever(f.HoldLease), f.ID, f.TenantID, f.Owner, f.SeenGen)...)
 }
 
 // SetStatus implements store.Integrations.

@@ -99,6 +99,22 @@ func (s *suite) refresh(t *testing.T) {
 		near(t, "NextRefreshAt", got.NextRefreshAt, got.ReadAt.Add(time.Minute))
 		equal(t, "lease is free", must[bool](t)(st.Lease(t.Context(), lease(in, "c", time.Minute))), true)
 	})
+	s.sentence(t, "a failure that is not counted puts off the next try and gives the lease back, and leaves count and code", func(t *testing.T, st store.Store) {
+		in := s.put(t, st, s.fresh("t1", "slack"))
+		f := store.FailRefresh{TenantID: "t1", ID: in.ID, Owner: "a", SeenGen: 1, Code: "server_error"}
+		must[bool](t)(st.Lease(t.Context(), lease(in, "a", time.Minute)))
+		equal(t, "counted", must[bool](t)(st.FailRefresh(t.Context(), f)), true)
+		f.Code, f.RetryIn, f.Uncounted = "invalid_client", time.Minute, true
+		equal(t, "without a lease", must[bool](t)(st.FailRefresh(t.Context(), f)), false)
+		must[bool](t)(st.Lease(t.Context(), lease(in, "a", time.Minute)))
+		equal(t, "uncounted", must[bool](t)(st.FailRefresh(t.Context(), f)), true)
+		got := must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID))
+		equal(t, "RefreshFails", got.RefreshFails, 1)
+		equal(t, "RefreshError", got.RefreshError, "server_error")
+		equal(t, "Version", got.Version, 1)
+		near(t, "NextRefreshAt", got.NextRefreshAt, got.ReadAt.Add(time.Minute))
+		equal(t, "lease is free", must[bool](t)(st.Lease(t.Context(), lease(in, "c", time.Minute))), true)
+	})
 	s.sentence(t, "a failure can keep the lease for a while", func(t *testing.T, st store.Store) {
 		for hold, free := range map[time.Duration]bool{time.Minute: false, 10 * time.Millisecond: true} {
 			in := s.put(t, st, s.fresh(hold.String(), "slack"))
