@@ -217,11 +217,14 @@ func (m *Manager) view(in store.Integration) Integration {
 	v := Integration{
 		ID: in.ID, TenantID: in.TenantID, Provider: in.Provider, Label: in.Label,
 		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes,
-		FailingSince: in.RefreshFailingSince, FailingCode: in.RefreshError, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
+		FailingSince: in.RefreshFailingSince, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
 		Version: in.Version, ConnectedAt: in.ConnectedAt, CreatedAt: in.CreatedAt, UpdatedAt: in.UpdatedAt,
 	}
 	if p := m.providers[in.Provider]; p != nil {
 		v.MissingScopes = missing(p.info.Scopes, in.Scopes)
+	}
+	if !v.FailingSince.IsZero() {
+		v.FailingCode = in.RefreshError
 	}
 	if v.Status != StatusActive || !v.FailingSince.IsZero() {
 		v.LastError = v.Explain().Sentence

@@ -94,8 +94,8 @@ type Identity struct {
 }
 
 // Observer is told what happens. Events are a [providers.Call], a [token.Event],
-// a [webhook.Observation] or a [FlowEvent]. Observe must not block and must be
-// safe for concurrent use. Events hold no secrets.
+// a [token.FaultEvent], a [webhook.Observation] or a [FlowEvent]. Observe must
+// not block and must be safe for concurrent use. Events hold no secrets.
 type Observer interface {
 	Observe(ctx context.Context, event any)
 }
@@ -256,12 +256,13 @@ func (m *Manager) makeVault() error {
 		Store: m.cfg.Store, Cipher: m.cfg.Cipher, Client: m.client,
 		Renewer:  m.renewer,
 		CacheFor: m.cfg.CacheFor, HTTPTimeout: m.cfg.HTTPTimeout, CommitBudget: m.cfg.CommitBudget,
-		GiveUpAfter: m.cfg.GiveUpAfter,
-		Change:      m.turned,
-		Attach:      m.attach,
-		Orphan:      m.revokeOrphan,
-		Observe:     func(e token.Event) { m.observe(context.Background(), e) },
-		Logger:      m.log,
+		GiveUpAfter:  m.cfg.GiveUpAfter,
+		Change:       m.turned,
+		Attach:       m.attach,
+		Orphan:       m.revokeOrphan,
+		Observe:      func(e token.Event) { m.observe(context.Background(), e) },
+		ObserveFault: func(e token.FaultEvent) { m.observe(context.Background(), e) },
+		Logger:       m.log,
 	})
 	if err != nil {
 		return fmt.Errorf("integrations: %w", err)

@@ -29,6 +29,8 @@ type fake struct {
 	renewed   func(token.Grant) // after a refresh
 	exchanged func()            // after the code was spent
 	access    []string          // tokens given to Revoke
+	fault     error             // of the next refreshes
+	scopes    []string          // granted by the next refreshes, nil for no word
 }
 
 func (p *fake) Exchange(ctx context.Context, x providers.Exchange) (providers.Account, error) {
@@ -45,7 +47,11 @@ func (p *fake) Exchange(ctx context.Context, x providers.Exchange) (providers.Ac
 	return a, err
 }
 func (p *fake) Renew(ctx context.Context, r token.Renewal) (token.Grant, error) {
+	if p.fault != nil {
+		return token.Grant{}, p.fault
+	}
 	g, err := p.hooked.Provider.(token.Renewer).Renew(ctx, r)
+	g.Scopes = p.scopes
 	if p.renewed != nil {
 		p.renewed(g)
 	}

@@ -24,6 +24,10 @@ const (
 	Disconnected Status = "disconnected"
 )
 
+// Ambiguous is the RefreshError of a row of which nobody knows whether the
+// provider saw the last refresh, and so whether the refresh token is still good.
+const Ambiguous = "ambiguous"
+
 // Integration is one connected account of one tenant.
 type Integration struct {
 	// ID is the library's id, at most 36 bytes, unique over all tenants.
@@ -81,7 +85,8 @@ type Integration struct {
 	LeaseEpoch int64
 	// RefreshFails counts failed refreshes since the last success.
 	RefreshFails int
-	// RefreshError is a short code of the last failure, "" after a success.
+	// RefreshError is a short code of the last failure, "" after a success; or
+	// [Ambiguous].
 	RefreshError string
 	// RefreshFailingSince is when the first of RefreshFails failed; zero when none
 	// did.
@@ -172,7 +177,10 @@ type FailRefresh struct {
 	// Report, when above the row's RefreshReported, replaces it: how much of the
 	// failing the host has been told, which Change tells now.
 	Report int
-	Change *Delivery
+	// Uncounted leaves the row's account of its failures as it is: nothing was
+	// tried, or what went wrong is not the integration's fault.
+	Uncounted bool
+	Change    *Delivery
 }
 
 // SetStatus is a conditional change of status. See [Integrations.SetStatus].

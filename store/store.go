@@ -101,7 +101,8 @@ type Integrations interface {
 
 	// Lease takes the right to refresh. It succeeds for one caller at a time:
 	// the row is active, TokenGen is l.SeenGen and the last lease has run out.
-	// On success LeaseEpoch goes up by one.
+	// On success LeaseEpoch goes up by one; where the last lease was not given back
+	// RefreshError becomes [Ambiguous], because its holder may have sent the token.
 	Lease(ctx context.Context, l Lease) (bool, error)
 
 	// CommitTokens stores the answer of a refresh if the row is active or suspended
@@ -116,7 +117,9 @@ type Integrations interface {
 	// FailRefresh records a refresh that did not succeed, if f.Owner still holds
 	// the lease and TokenGen is f.SeenGen: the failure count goes up, the next
 	// attempt is put off, and the lease is given back or kept for f.HoldLease.
-	// Status, TokenGen and Version stay. f.Change is inserted in the same
+	// With f.Uncounted the row's account of its failures (RefreshFails,
+	// RefreshError, RefreshFailingSince, RefreshReported) stays as it is. Status,
+	// TokenGen and Version stay in any case. f.Change is inserted in the same
 	// transaction.
 	FailRefresh(ctx context.Context, f FailRefresh) (bool, error)
 
@@ -137,8 +140,8 @@ type Integrations interface {
 	Delete(ctx context.Context, tenant, id string) error
 
 	// ClaimDue leases up to c.Limit active rows whose NextRefreshAt has come and
-	// that nobody leases, oldest first, and returns them. A row is given to one
-	// claimer at a time.
+	// that nobody leases, oldest first, and returns them as they are afterwards. A
+	// row is given to one claimer at a time. It takes each lease as Lease does.
 	ClaimDue(ctx context.Context, c ClaimDue) ([]Integration, error)
 }
 

@@ -2,7 +2,9 @@ package token
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,10 +14,15 @@ import (
 // dueAtOnce is how many tokens are renewed ahead at the same time.
 const dueAtOnce = 32
 
+// postponeSpread is the time over which rows that were given back are due again.
+const postponeSpread = 10 * time.Second
+
 // RefreshDue renews tokens that are about to end, of the given providers, and
 // reports how many rows it took. Replicas share the rows between them. What fails
-// is tried again when its backoff is over; it is logged, not returned. When ctx
-// ends no more rows are taken and those that were are finished.
+// is tried again when its backoff is over; it is logged, not returned. Of a
+// provider whose renewals are held back (see [FaultEvent]) no row is taken, or one
+// to see whether it works again. When ctx ends no more rows are taken and those
+// that were are finished.
 func (v *Vault) RefreshDue(ctx context.Context, providers []string) (int, error) {
 	// A row is taken only when it can be worked on at once: its lease runs. Half
 	// of the places are waited for, so that rows are not taken one by one.
@@ -40,7 +47,7 @@ func (v *Vault) RefreshDue(ctx context.Context, providers []string) (int, error)
 			return total, nil
 		}
 		owner, leased := newOwner(), v.clock.now()
-		rows, err := v.cfg.Store.ClaimDue(ctx, store.ClaimDue{Owner: owner, Limit: free, TTL: v.leaseTTL(), Providers: providers})
+		rows, full, err := v.claim(ctx, owner, free, providers)
 		for _, in := range rows {
 			v.work.Add(1)
 			work.Go(func() {
@@ -53,10 +60,30 @@ func (v *Vault) RefreshDue(ctx context.Context, providers []string) (int, error)
 		if err != nil {
 			return total, fmt.Errorf("integrations/token: claim due: %w", err)
 		}
-		if len(rows) < free {
+		if !full {
 			return total, nil
 		}
 	}
+}
+
+// claim takes up to limit rows, one at most of a provider that is to be probed.
+// full means that there may be more.
+func (v *Vault) claim(ctx context.Context, owner string, limit int, providers []string) (rows []store.Integration, full bool, err error) {
+	ready, probe := v.claimable(providers)
+	take := func(most int, providers ...string) bool {
+		if err != nil || most == 0 || len(providers) == 0 {
+			return false
+		}
+		var more []store.Integration
+		more, err = v.cfg.Store.ClaimDue(ctx, store.ClaimDue{Owner: owner, Limit: most, TTL: v.leaseTTL(), Providers: providers})
+		rows = append(rows, more...)
+		return len(more) == most
+	}
+	for _, p := range probe {
+		take(min(1, limit-len(rows)), p)
+	}
+	full = take(limit-len(rows), ready...)
+	return rows, full, err
 }
 
 // renewAhead renews a claimed row. The result is in the row, and in the handle if
@@ -71,10 +98,43 @@ func (v *Vault) renewAhead(ctx context.Context, in store.Integration, owner stri
 	var err error
 	func() {
 		defer v.recovered(ctx, &err)
-		err = h.renew(ctx, in, owner, leased, false)
+		err = h.renewClaimed(ctx, in, owner, leased)
 	}()
-	if err != nil {
+	var e *Error
+	if err != nil && !(errors.As(err, &e) && e.uncalled) {
 		v.log.WarnContext(ctx, "integrations: renewal ahead failed",
+			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+	}
+}
+
+// renewClaimed renews a row whose lease runs. It waits for a place as long as the
+// lease has time for the call and the commit afterwards.
+func (h *Handle) renewClaimed(ctx context.Context, in store.Integration, owner string, leased time.Duration) error {
+	v := h.vault
+	wait, cancel := context.WithTimeout(ctx, v.leaseTTL()/2-(v.clock.now()-leased))
+	p, _, err := v.enter(wait, h.breakerKey(in), h.id)
+	cancel()
+	if err != nil {
+		h.postponeRow(ctx, in, owner, err)
+		return err
+	}
+	defer p.giveBack()
+	return h.renew(ctx, in, owner, leased, false, p)
+}
+
+// postponeRow gives the lease of a claimed row back because nothing could be
+// tried. Rows that were not claimed yet come first then.
+func (h *Handle) postponeRow(ctx context.Context, in store.Integration, owner string, cause error) {
+	v := h.vault
+	f := store.FailRefresh{
+		TenantID: h.tenant, ID: h.id, Owner: owner, SeenGen: in.TokenGen, RetryIn: time.Second + mathrand.N(postponeSpread), Uncounted: true,
+	}
+	var e *Error
+	if errors.As(cause, &e) {
+		f.RetryIn += e.RetryAfter
+	}
+	if _, err := within(ctx, v, func(ctx context.Context) (bool, error) { return v.cfg.Store.FailRefresh(ctx, f) }); err != nil {
+		v.log.WarnContext(ctx, "integrations: a lease could not be given back",
 			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
 	}
 }

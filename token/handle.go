@@ -80,8 +80,8 @@ func (h *Handle) Attached() any { return h.attached }
 // waited for, as long as ctx allows.
 //
 // It returns a [*StatusError] for an integration that may not be used, an
-// [*Error] when renewing failed, an error wrapping store.ErrNotFound when the
-// row is gone, crypto.ErrSealed or crypto.ErrUnknownKey when it cannot be opened.
+// [*Error] when renewing failed or is held back (see [FaultEvent]), an error
+// wrapping store.ErrNotFound when the row is gone, crypto.ErrSealed or crypto.ErrUnknownKey when it cannot be opened.
 func (h *Handle) Token(ctx context.Context) (*Token, error) {
 	if s := h.state.Load(); h.vault.clock.coarse() < s.fresh {
 		return s.tok, nil

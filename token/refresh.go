@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// codeAmbiguous marks a row whose last call had no usable answer: the
-	// provider may have rotated the token.
-	codeAmbiguous = "ambiguous"
 	// codeNoRefreshToken is a Renewer's word that there is nothing to renew with.
 	codeNoRefreshToken = "no_refresh_token"
 	// codeNotRenewable means that the provider has no Renewer.
@@ -29,6 +26,9 @@ const (
 
 	backoffFirst = time.Second
 	backoffMost  = 5 * time.Minute
+	// appFaultPause, up to doubled at random, is the backoff of a failure that
+	// asking again does not cure.
+	appFaultPause = 30 * time.Second
 	// holdAfterAmbiguous keeps everybody from sending the same token again at
 	// once.
 	holdAfterAmbiguous = 2 * time.Second
@@ -53,7 +53,7 @@ func (v *Vault) renewalLimit() time.Duration { return 3 * v.leaseTTL() }
 func (h *Handle) refresh(ctx context.Context, force bool) error {
 	v := h.vault
 	if !v.begin() {
-		return &Error{Outcome: Transient, Code: "shutting_down"}
+		return &Error{Outcome: Transient, Code: codeShuttingDown, uncalled: true}
 	}
 	defer v.work.Done()
 	if err := h.saveUnsaved(ctx); err != nil {
@@ -62,6 +62,14 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 	if v.cfg.Renewer(h.provider) == nil {
 		return h.notRenewable(ctx)
 	}
+	if s := h.state.Load(); !s.empty() {
+		// While renewals are held back not even the row is read.
+		if err := v.held(h.breakerKey(store.Integration{ExternalID: s.info.ExternalID, Scopes: s.info.Scopes, ProviderData: s.info.ProviderData})); err != nil {
+			return err
+		}
+	}
+	var p *place
+	defer func() { p.giveBack() }()
 	giveUp := v.clock.now() + v.leaseTTL() + time.Second
 	var gen int64 // as of the first look
 	for pause := pollFirst; ; pause = min(2*pause, pollMost) {
@@ -88,7 +96,16 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 		if _, _, err := OpenGrant(v.cfg.Cipher, in); err != nil {
 			return err
 		}
-		owner, leased := newOwner(), now
+		if p == nil {
+			var waited bool
+			if p, waited, err = h.place(ctx, in); err != nil {
+				return err
+			}
+			if waited {
+				continue // the row may be another by now
+			}
+		}
+		owner, leased := newOwner(), v.clock.now()
 		won, err := within(ctx, v, func(ctx context.Context) (bool, error) {
 			return v.cfg.Store.Lease(ctx, store.Lease{TenantID: h.tenant, ID: h.id, Owner: owner, SeenGen: gen, TTL: v.leaseTTL()})
 		})
@@ -99,12 +116,14 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 		}
 		switch {
 		case won:
-			return h.renew(ctx, in, owner, leased, force)
+			return h.renew(ctx, in, owner, leased, force, p)
 		case !force && s.usable(v.clock.now()):
 			return nil // whoever has it is at it, and nobody waits
 		case v.clock.now() > giveUp:
 			return &Error{Outcome: Transient, Code: "lease_busy"}
 		}
+		p.giveBack() // a place is for those who make a call
+		p = nil
 		if err := sleep(ctx, pause/2+mathrand.N(pause)); err != nil {
 			return err
 		}
@@ -123,9 +142,33 @@ func (h *Handle) notRenewable(ctx context.Context) error {
 	return &Error{Outcome: Refused, Code: codeNotRenewable}
 }
 
-// renew does the work of a lease holder. before is the row as it was when the
-// lease was asked for.
-func (h *Handle) renew(ctx context.Context, before store.Integration, owner string, leased time.Duration, force bool) error {
+// place waits for the right to make a token call, so long that the flight of ctx
+// has time for a whole renewal afterwards.
+func (h *Handle) place(ctx context.Context, in store.Integration) (*place, bool, error) {
+	if end, ok := ctx.Deadline(); ok {
+		wait, cancel := context.WithDeadline(ctx, end.Add(-h.vault.leaseTTL()))
+		defer cancel()
+		ctx = wait
+	}
+	return h.vault.enter(ctx, h.breakerKey(in), h.id)
+}
+
+func (h *Handle) breakerKey(in store.Integration) breakerKey {
+	k := breakerKey{provider: h.provider}
+	if r, ok := h.vault.cfg.Renewer(h.provider).(HostRenewer); ok {
+		k.host = r.RenewHost(h.renewal(in))
+	}
+	return k
+}
+
+// renewal is what a Renewer gets of a row, without tokens.
+func (h *Handle) renewal(in store.Integration) Renewal {
+	return Renewal{TenantID: h.tenant, IntegrationID: h.id, ExternalID: in.ExternalID, Scopes: in.Scopes, ProviderData: in.ProviderData}
+}
+
+// renew does the work of a lease holder with a place. before is the row as it was
+// when the lease was asked for.
+func (h *Handle) renew(ctx context.Context, before store.Integration, owner string, leased time.Duration, force bool, p *place) error {
 	v := h.vault
 	if err := h.saveUnsaved(ctx); err != nil {
 		return err
@@ -137,14 +180,11 @@ func (h *Handle) renew(ctx context.Context, before store.Integration, owner stri
 	if in.TokenGen != before.TokenGen || in.Status != store.Active {
 		return nil
 	}
-	// What the row said before the lease: the lease itself hides that an earlier
-	// one ran out, whose holder may have sent the token and died.
-	in.LeaseUntil = before.LeaseUntil
 	if !force && in.RefreshFails > before.RefreshFails {
 		// Another replica failed between our look and our lease: its backoff
 		// holds for us too.
 		left := max(in.NextRefreshAt.Sub(in.ReadAt), 0)
-		return h.failed(ctx, in, owner, &Error{Outcome: Transient, Code: in.RefreshError, RetryAfter: left})
+		return h.failed(ctx, in, owner, &Error{Outcome: Transient, Code: in.RefreshError, RetryAfter: left, uncalled: true})
 	}
 	renewer := v.cfg.Renewer(h.provider)
 	if renewer == nil {
@@ -163,12 +203,12 @@ func (h *Handle) renew(ctx context.Context, before store.Integration, owner stri
 	}
 	called := v.clock.now()
 	callCtx, cancel := context.WithTimeout(ctx, v.cfg.HTTPTimeout)
-	g, err := renewer.Renew(callCtx, Renewal{
-		Client: v.cfg.Client, TenantID: h.tenant, IntegrationID: h.id, ExternalID: in.ExternalID,
-		AccessToken: access, RefreshToken: refresh, Scopes: in.Scopes, ProviderData: in.ProviderData,
-	})
+	r := h.renewal(in)
+	r.Client, r.AccessToken, r.RefreshToken = v.cfg.Client, access, refresh
+	g, err := renewer.Renew(callCtx, r)
 	cancel()
 	answered := v.clock.now()
+	fault := p.settle(err)
 	event := Event{Provider: h.provider, TenantID: h.tenant, IntegrationID: h.id, Call: answered - called, Err: err}
 	if err == nil {
 		err = h.commit(ctx, in, g, refresh, answered)
@@ -179,6 +219,7 @@ func (h *Handle) renew(ctx context.Context, before store.Integration, owner stri
 	if v.cfg.Observe != nil {
 		v.cfg.Observe(event)
 	}
+	v.tell(ctx, fault)
 	return err
 }
 
@@ -204,10 +245,7 @@ func (h *Handle) refused(ctx context.Context, in store.Integration, owner string
 
 // uncertain reports whether an earlier call of this generation may have been
 // answered without anybody having seen the answer.
-func uncertain(in store.Integration) bool {
-	ranOut := !in.LeaseUntil.IsZero() && !in.LeaseUntil.After(in.ReadAt)
-	return in.RefreshError == codeAmbiguous || ranOut
-}
+func uncertain(in store.Integration) bool { return in.RefreshError == store.Ambiguous }
 
 // end marks the integration as dead if its row still holds the generation that
 // was refused. The error is a [*StatusError] unless somebody else's token is in
@@ -250,25 +288,24 @@ func (h *Handle) failed(ctx context.Context, in store.Integration, owner string,
 		f.RetryIn = max(f.RetryIn, e.RetryAfter)
 	}
 	if uncertain(in) {
-		f.Code = codeAmbiguous // nothing since has told whether the token was rotated
+		f.Code = store.Ambiguous // nothing since has told whether the token was rotated
 	}
 	if e == nil || e.Outcome == Ambiguous {
 		// Not an *Error is a fault of the Renewer: who knows what it sent.
-		f.Code, f.HoldLease = codeAmbiguous, holdAfterAmbiguous
+		f.Code, f.HoldLease = store.Ambiguous, holdAfterAmbiguous
 		f.RetryIn = max(f.RetryIn, f.HoldLease)
 	}
-	var err error
-	if f.Report = v.failing(in); f.Report > 0 {
-		t := Turn{Kind: TurnFailing, Reason: f.Code, Since: in.RefreshFailingSince}
-		if f.Report == reportGivenUp {
-			t.Reason = ReasonGivenUp
-		}
-		if f.Change, err = v.turn(in, t); err != nil {
-			v.log.ErrorContext(ctx, "integrations: a change could not be made", "provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
-			f.Report = 0 // another time
-		}
+	if e != nil && e.Outcome == AppFault {
+		// Not the integration's failure. That nobody knows the end of an earlier
+		// call must be in the row all the same.
+		f.RetryIn = max(appFaultPause+mathrand.N(appFaultPause), e.RetryAfter)
+		f.Uncounted = f.Code != store.Ambiguous || in.RefreshError == store.Ambiguous
 	}
-	if _, err = within(ctx, v, func(ctx context.Context) (bool, error) { return v.cfg.Store.FailRefresh(ctx, f) }); err != nil {
+	f.Uncounted = f.Uncounted || e != nil && e.uncalled
+	if !f.Uncounted {
+		f.Report, f.Change = h.report(ctx, in, f.Code)
+	}
+	if _, err := within(ctx, v, func(ctx context.Context) (bool, error) { return v.cfg.Store.FailRefresh(ctx, f) }); err != nil {
 		v.log.WarnContext(ctx, "integrations: a failed renewal could not be recorded",
 			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
 	}

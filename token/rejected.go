@@ -78,6 +78,11 @@ func (h *Handle) force(ctx context.Context, gen int64) *forced {
 	}
 	f := &forced{gen: gen, at: now}
 	f.err = h.refresh(ctx, true)
+	var e *Error
+	if errors.As(f.err, &e) && e.uncalled {
+		f.made = gen
+		return f // nothing was tried: the next report may
+	}
 	if f.made = h.state.Load().info.TokenGen; f.made < gen {
 		f.made = gen // evicted meanwhile: nothing is known to have been made
 	}

@@ -51,6 +51,14 @@ type EarlyRenewer interface {
 	RenewEarly(life time.Duration) time.Duration
 }
 
+// HostRenewer is an optional ability of a [Renewer]: the host that renews a
+// grant, for providers with several, "" for the usual one. When a host is down,
+// renewals are held back there and go on at the others. r holds no Client and no
+// tokens. It must not block and must be safe for concurrent use.
+type HostRenewer interface {
+	RenewHost(r Renewal) string
+}
+
 // Renewal is what a [Renewer] gets.
 type Renewal struct {
 	// Client makes the token call.
@@ -111,8 +119,12 @@ type Error struct {
 	// Host is the token endpoint's host.
 	Host string
 	// RetryAfter is what the provider asked for, at most 24 hours; 0 when it did
-	// not.
+	// not. While renewals are held back (see [FaultEvent]) it is when the next call
+	// may be made; the other fields are those of the last failure then.
 	RetryAfter time.Duration
+
+	// uncalled says that no call was made for this error.
+	uncalled bool
 }
 
 func (e *Error) Error() string {

@@ -156,6 +156,8 @@ func (h *Handle) stateOf(in store.Integration, cur *state, began time.Duration) 
 		if same && cur.lastErr != nil {
 			next.lastErr = cur.lastErr // it says more
 		}
+	} else if same && cur.retryAt > began {
+		next.retryAt, next.lastErr = cur.retryAt, cur.lastErr // a failure that rows do not count
 	}
 	return next.aged(), nil
 }

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -55,6 +56,26 @@ func (v *Vault) failing(in store.Integration) int {
 		return reportFailing
 	}
 	return 0
+}
+
+// report is what a failure with a code adds to what the host was told: the new
+// level, and the row that tells it.
+func (h *Handle) report(ctx context.Context, in store.Integration, code string) (int, *store.Delivery) {
+	v := h.vault
+	level := v.failing(in)
+	if level == 0 {
+		return 0, nil
+	}
+	t := Turn{Kind: TurnFailing, Reason: code, Since: in.RefreshFailingSince}
+	if level == reportGivenUp {
+		t.Reason = ReasonGivenUp
+	}
+	change, err := v.turn(in, t)
+	if err != nil {
+		v.log.ErrorContext(ctx, "integrations: a change could not be made", "provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+		return 0, nil // another time
+	}
+	return level, change
 }
 
 // turn makes the row that tells the host of t, nil when nobody listens.

@@ -43,6 +43,9 @@ type VaultConfig struct {
 	Orphan func(ctx context.Context, in store.Integration, g Grant)
 	// Observe is told of each renewal. It must not block.
 	Observe func(e Event)
+	// ObserveFault is told when renewals at a provider are held back and when they
+	// go on. It must not block.
+	ObserveFault func(e FaultEvent)
 	// Logger hears what no caller is told. Nil discards.
 	Logger *slog.Logger
 }
@@ -74,6 +77,8 @@ type Vault struct {
 	grow       sync.Mutex
 	finds      singleflight.Group
 	evictions  atomic.Int64
+
+	breakers breakers
 
 	drain   sync.Mutex
 	closing bool
@@ -309,6 +314,7 @@ func (v *Vault) sweepLoop(ctx context.Context) {
 }
 
 func (v *Vault) sweep() {
+	v.breakers.sweep(v.clock.now())
 	v.byID.Range(func(_, value any) bool {
 		h := value.(*Handle)
 		if h.used.Swap(false) || h.unsaved.Load() != nil { // the only copy of a token
@@ -332,7 +338,8 @@ func (v *Vault) begin() bool {
 	return true
 }
 
-// Shutdown lets no renewal begin any more and waits for those that run. Tokens
+// Shutdown lets no renewal begin any more and waits for those that run; those
+// that wait for their turn do not begin. Tokens
 // that still last are handed out as before; callers who would need another one
 // get an [*Error] with the code "shutting_down". It returns ctx's error when ctx
 // ends first.
@@ -340,6 +347,7 @@ func (v *Vault) Shutdown(ctx context.Context) error {
 	v.drain.Lock()
 	v.closing = true
 	v.drain.Unlock()
+	v.breakers.close()
 	done := make(chan struct{})
 	go func() {
 		v.work.Wait()

@@ -282,31 +282,6 @@ func TestNothingIsWrittenWhenNothingChanged(t *testing.T) {
 	})
 }
 
-func TestADeadGrantIsAskedOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		r.connect(t, "t1", time.Second)
-		a, b := r.handle(t, r.v, "t1"), r.handle(t, r.vault(t), "t1")
-		r.p.current = "revoked"
-		time.Sleep(2 * time.Second)
-		for range 1000 {
-			for _, h := range []*token.Handle{a, b} {
-				_, err := h.Token(t.Context())
-				var status *token.StatusError
-				require.ErrorAs(t, err, &status)
-				require.Equal(t, store.NeedsReconnect, status.Status)
-				require.Equal(t, "invalid_grant", status.Reason)
-			}
-			time.Sleep(time.Second)
-		}
-		require.Equal(t, int64(1), r.p.calls.Load())
-		r.p.current = "refresh-0"
-		in, err := r.store.Get(t.Context(), "t1", "id-t1")
-		require.NoError(t, err)
-		require.Equal(t, store.NeedsReconnect, in.Status)
-	})
-}
-
 func TestALosersRefusalDoesNotOverrideTheWinner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -184,12 +184,14 @@ func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, err
 	if row == nil || s.leases[row.ID] != f.Owner || f.Owner == "" || row.TokenGen != f.SeenGen {
 		return false, nil
 	}
-	if row.RefreshFails == 0 {
-		row.RefreshFailingSince = t
+	if !f.Uncounted {
+		if row.RefreshFails == 0 {
+			row.RefreshFailingSince = t
+		}
+		row.RefreshFails++
+		row.RefreshError = f.Code
+		row.RefreshReported = max(row.RefreshReported, f.Report)
 	}
-	row.RefreshFails++
-	row.RefreshError = f.Code
-	row.RefreshReported = max(row.RefreshReported, f.Report)
 	row.NextRefreshAt = millis(t.Add(f.RetryIn))
 	s.release(row)
 	if f.HoldLease > 0 {
@@ -414,6 +416,9 @@ func (s *Store) findLabel(tenant, provider, label string) *store.Integration {
 
 func (s *Store) lease(row *store.Integration, owner string, until time.Time) {
 	s.leases[row.ID] = owner
+	if !row.LeaseUntil.IsZero() {
+		row.RefreshError = store.Ambiguous // the last one was not given back
+	}
 	row.LeaseUntil = until.Truncate(time.Millisecond)
 	row.LeaseEpoch++
 }

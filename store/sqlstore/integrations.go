@@ -214,9 +214,14 @@ func (s *Store) FindByExternal(ctx context.Context, provider, externalID string)
 	return s.list(ctx, "find by external id", "provider = ? AND (external_id = ? OR external_alias = ?) ORDER BY created_at, id", provider, externalID, externalID)
 }
 
+// leaseIt takes a lease, and marks a row whose last one was not given back. MySQL
+// assigns from left to right, so lease_until comes last.
+const leaseIt = "lease_owner = ?, refresh_error = CASE WHEN lease_until > 0 THEN '" + store.Ambiguous +
+	"' ELSE refresh_error END, lease_epoch = lease_epoch+1, lease_until = {now}+?"
+
 // Lease implements store.Integrations. One statement; nothing is held afterwards.
 func (s *Store) Lease(ctx context.Context, l store.Lease) (bool, error) {
-	return s.one(ctx, "lease", `UPDATE {p}integrations SET lease_owner = ?, lease_until = {now}+?, lease_epoch = lease_epoch+1
+	return s.one(ctx, "lease", `UPDATE {p}integrations SET `+leaseIt+`
  WHERE id = ? AND tenant_id = ? AND status = 'active' AND token_gen = ? AND lease_until < {now}`,
 		l.Owner, millis(l.TTL), l.ID, l.TenantID, l.SeenGen)
 }
@@ -240,11 +245,15 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 
 // FailRefresh implements store.Integrations.
 func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, error) {
-	return s.withChange(ctx, "fail refresh", f.Change, `UPDATE {p}integrations SET refresh_fails = refresh_fails+1, refresh_error = ?,
- refresh_failing_since = COALESCE(refresh_failing_since, {now}), refresh_reported = CASE WHEN refresh_reported < ? THEN ? ELSE refresh_reported END,
- next_refresh_at = {now}+?, lease_owner = NULL, lease_until = COALESCE({now}+?, 0)
+	set, args := "", []any{}
+	if !f.Uncounted {
+		set = `refresh_fails = refresh_fails+1, refresh_error = ?, refresh_failing_since = COALESCE(refresh_failing_since, {now}),
+ refresh_reported = CASE WHEN refresh_reported < ? THEN ? ELSE refresh_reported END, `
+		args = append(args, f.Code, f.Report, f.Report)
+	}
+	return s.withChange(ctx, "fail refresh", f.Change, `UPDATE {p}integrations SET `+set+`next_refresh_at = {now}+?, lease_owner = NULL, lease_until = COALESCE({now}+?, 0)
  WHERE id = ? AND tenant_id = ? AND lease_owner = ? AND token_gen = ?`,
-		f.Code, f.Report, f.Report, millis(f.RetryIn), orNever(f.HoldLease), f.ID, f.TenantID, f.Owner, f.SeenGen)
+		append(args, millis(f.RetryIn), orNever(f.HoldLease), f.ID, f.TenantID, f.Owner, f.SeenGen)...)
 }
 
 // SetStatus implements store.Integrations.
@@ -338,7 +347,7 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 	var out []store.Integration
 	err := s.claim(ctx, claim{
 		what: "claim due", table: "integrations", key: []string{"id"}, columns: integrationColumns,
-		set: "lease_owner = ?, lease_until = {now}+?, lease_epoch = lease_epoch+1", setArgs: []any{c.Owner, millis(c.TTL)},
+		set: leaseIt, setArgs: []any{c.Owner, millis(c.TTL)},
 		match: "status = 'active' AND next_refresh_at > 0 AND next_refresh_at <= {now} AND lease_until < {now} AND provider IN (" + in(len(args)) + ")", matchArgs: args,
 		order: "next_refresh_at, id", limit: c.Limit,
 		scan: func(row scanner) error {

@@ -121,6 +121,43 @@ func (s *suite) refresh(t *testing.T) {
 		got := must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID))
 		equal(t, "after a success", got.RefreshFailingSince.IsZero() && got.RefreshReported == 0 && got.RefreshFails == 0, true)
 	})
+	s.sentence(t, "a lease that was not given back marks the row, by whichever way the next one is taken", func(t *testing.T, st store.Store) {
+		in := s.put(t, st, s.fresh("t1", "slack"))
+		equal(t, "first lease", must[bool](t)(st.Lease(t.Context(), lease(in, "a", time.Minute))), true)
+		must[bool](t)(st.FailRefresh(t.Context(), store.FailRefresh{TenantID: "t1", ID: in.ID, Owner: "a", SeenGen: 1, Uncounted: true}))
+		equal(t, "second lease", must[bool](t)(st.Lease(t.Context(), lease(in, "b", time.Millisecond))), true)
+		equal(t, "after one that was given back", must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID)).RefreshError, "")
+		wait(t, 10*time.Millisecond)
+		equal(t, "third lease", must[bool](t)(st.Lease(t.Context(), lease(in, "c", time.Minute))), true)
+		equal(t, "after one that was not", must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID)).RefreshError, store.Ambiguous)
+
+		due := s.fresh("t2", "slack")
+		due.RefreshIn = time.Millisecond
+		in = s.put(t, st, due)
+		equal(t, "lease of a row that is due", must[bool](t)(st.Lease(t.Context(), lease(in, "a", time.Millisecond))), true)
+		wait(t, 10*time.Millisecond)
+		for _, row := range must[[]store.Integration](t)(st.ClaimDue(t.Context(), store.ClaimDue{Owner: "k", Limit: 5, TTL: time.Minute, Providers: []string{"slack"}})) {
+			equal(t, "claimed", row.RefreshError, store.Ambiguous)
+			in.ID = ""
+		}
+		equal(t, "was claimed", in.ID, "")
+	})
+	s.sentence(t, "a failure that is not counted puts off the next try and gives the lease back, and leaves count and code", func(t *testing.T, st store.Store) {
+		in := s.put(t, st, s.fresh("t1", "slack"))
+		f := store.FailRefresh{TenantID: "t1", ID: in.ID, Owner: "a", SeenGen: 1, Code: "server_error"}
+		must[bool](t)(st.Lease(t.Context(), lease(in, "a", time.Minute)))
+		equal(t, "counted", must[bool](t)(st.FailRefresh(t.Context(), f)), true)
+		f.Code, f.RetryIn, f.Uncounted = "invalid_client", time.Minute, true
+		equal(t, "without a lease", must[bool](t)(st.FailRefresh(t.Context(), f)), false)
+		must[bool](t)(st.Lease(t.Context(), lease(in, "a", time.Minute)))
+		equal(t, "uncounted", must[bool](t)(st.FailRefresh(t.Context(), f)), true)
+		got := must[store.Integration](t)(st.Get(t.Context(), "t1", in.ID))
+		equal(t, "RefreshFails", got.RefreshFails, 1)
+		equal(t, "RefreshError", got.RefreshError, "server_error")
+		equal(t, "Version", got.Version, 1)
+		near(t, "NextRefreshAt", got.NextRefreshAt, got.ReadAt.Add(time.Minute))
+		equal(t, "lease is free", must[bool](t)(st.Lease(t.Context(), lease(in, "c", time.Minute))), true)
+	})
 	s.sentence(t, "a failure can keep the lease for a while", func(t *testing.T, st store.Store) {
 		for hold, free := range map[time.Duration]bool{time.Minute: false, 10 * time.Millisecond: true} {
 			in := s.put(t, st, s.fresh(hold.String(), "slack"))
