@@ -1,4 +1,4 @@
-// Package integrationstest is a test kit: Slack, GitHub and a generic OAuth 2
+// Package integrationstest is a test kit: Slack, GitHub, Jira and a generic OAuth 2
 // server in this process, and a ready configuration that reaches them.
 //
 //	kit := integrationstest.New(t)
@@ -22,6 +22,7 @@ import (
 	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/providers/githubapp"
+	"github.com/saas-integrations/integrations/providers/jiraapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
 	"github.com/saas-integrations/integrations/store/memstore"
 )
@@ -42,6 +43,7 @@ type Kit struct {
 	Network *Network
 	Slack   *Slack
 	GitHub  *GitHub
+	Jira    *Jira
 	// OAuth is a generic server for providers made with providers.NewOAuth2.
 	OAuth *OAuth
 
@@ -56,12 +58,13 @@ func New(t TB) *Kit {
 	k := &Kit{Network: newNetwork(), t: t, base: BaseURL}
 	k.Slack = newSlack(k)
 	k.GitHub = newGitHub(k)
+	k.Jira = newJira(k)
 	k.OAuth = newOAuth(k.Network)
 	return k
 }
 
-// Config is a complete configuration on an empty store in memory: Slack and
-// GitHub at the fakes, and an Identify that believes a kit's [Browser]. Change
+// Config is a complete configuration on an empty store in memory: every
+// adapter at its fake, and an Identify that believes a kit's [Browser]. Change
 // what the test is about and give it to [Kit.Use].
 func (k *Kit) Config() integrations.Config {
 	key, err := crypto.GenerateKey("test")
@@ -74,7 +77,11 @@ func (k *Kit) Config() integrations.Config {
 	}
 	return integrations.Config{
 		Store: memstore.New(), Cipher: ring, BaseURL: k.base, Identify: Identify, Transport: k.Network,
-		Providers: []providers.Provider{slackapp.New(k.Slack.App()), githubapp.New(k.GitHub.App())},
+		Providers: []providers.Provider{
+			slackapp.New(k.Slack.App()),
+			githubapp.New(k.GitHub.App()),
+			jiraapp.New(k.Jira.App()),
+		},
 	}
 }
 
