@@ -16,14 +16,14 @@ import (
 // another is part of it.
 func Markdown(md string) Text {
 	lines := strings.Split(normal(md), "\n")
-	return Text{strings.Join(blocks(lines, false), "\n")}
+	return Text{strings.Join(blocks(lines), "\n")}
 }
 
 var (
 	fenceLine   = regexp.MustCompile("^ {0,3}(`{3,}|~{3,})[ \t]*([A-Za-z0-9+#-]*)[^`]*$")
 	headingLine = regexp.MustCompile(`^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$`)
 	rulerLine   = regexp.MustCompile(`^ {0,3}(?:(?:-[ \t]*){3,}|(?:_[ \t]*){3,}|(?:\*[ \t]*){3,})$`)
-	quoteLine   = regexp.MustCompile(`^ {0,3}> ?(.*)$`)
+	quoteLine   = regexp.MustCompile(`^ {0,3}>(?: {0,3}>)* ?(.*)$`) // however deep
 	itemLine    = regexp.MustCompile(`^([ \t]*)([-*+]|[0-9]{1,9}[.)])[ \t]+(.*)$`)
 )
 
@@ -39,7 +39,7 @@ var languages = map[string]string{
 
 // blocks converts lines. Each result is one or more lines of markup; an empty one
 // separates paragraphs.
-func blocks(lines []string, quoted bool) []string {
+func blocks(lines []string) []string {
 	var out, paragraph []string
 	flush := func() {
 		if len(paragraph) > 0 {
@@ -76,11 +76,7 @@ func blocks(lines []string, quoted bool) []string {
 			for ; i < len(lines) && quoteLine.MatchString(lines[i]); i++ {
 				inner = append(inner, quoteLine.FindStringSubmatch(lines[i])[1])
 			}
-			body := blocks(inner, true)
-			if !quoted {
-				body = append(append([]string{"{quote}"}, body...), "{quote}")
-			}
-			out = append(out, body...)
+			out = append(append(append(out, "{quote}"), blocks(inner)...), "{quote}")
 		case itemLine.MatchString(line):
 			flush()
 			var items []string

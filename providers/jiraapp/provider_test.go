@@ -27,7 +27,9 @@ func TestProvider(t *testing.T) {
 		hook := integrationstest.BaseURL + "/jira/webhook"
 		body := kit.Jira.EventBody(cloud, jiraapp.TypeIssueUpdated, issue)
 		own := &webhook.Endpoint{ID: "e", TenantID: "tenant", IntegrationID: "integration", ExternalID: cloud, Secrets: [][]byte{[]byte("secret-of-the-endpoint")}}
-		answer := func(status int, body string) providertest.Answer { return providertest.Answer{Status: status, Body: body} }
+		answer := func(status int, body string) providertest.Answer {
+			return providertest.Answer{Status: status, Body: body}
+		}
 		return providertest.Service{
 			Provider: jiraapp.New(cfg), Transport: kit.Network, Account: cloud, Rotates: true,
 			Secrets: []string{cfg.ClientSecret, cfg.PreviousClientSecrets[0], string(own.Secrets[0])},
