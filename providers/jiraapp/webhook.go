@@ -114,7 +114,8 @@ func read(r *webhook.Request) (webhook.Receipt, error) {
 		return webhook.Receipt{}, err
 	}
 	var n webhook.Notice
-	if n.Type, _ = webhook.String(v[0]); n.Type == "" {
+	var ok bool
+	if n.Type, ok = webhook.String(v[0]); !ok || n.Type == "" {
 		return webhook.Receipt{}, errBody
 	}
 	if millis, ok := webhook.Int(v[1]); ok && millis > 0 && millis < 1<<47 {

@@ -457,7 +457,7 @@ func FuzzF9Read(f *testing.F) {
 	for _, s := range []string{
 		`{"webhookEvent":"e","issue":{"self":"https://acme.atlassian.net/rest"},"matchedWebhookIds":[1,2]}`,
 		`{"webhookEvent":"e","issue":{"self":"https://a.b/","self":"https://c.d/"}}`, `{"webhookEvent":"e","Issue":{}}`, `{"webhookEvent":"e","user":{"self":null}}`,
-		`{"webhookEvent":"e","comment":{"self":"https://api.atlassian.com/ex/jira/` + cloud + `/x"}}`, `{"webhookEvent":"e","issue":{"self":"https://a.b:1/"}}`, `{`,
+		`{"webhookEvent":"e","comment":{"self":"https://api.atlassian.com/ex/jira/` + cloud + `/x"}}`, `{"webhookEvent":"e","issue":{"self":"https://a.b:1/"}}`, `{`, "{\"webhookEvent\":\"\x80\"}",
 	} {
 		f.Add([]byte(s))
 	}
