@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/store"
@@ -97,6 +98,9 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request, p *provider, 
 	if !ok {
 		return
 	}
+	// The code works once: a browser that goes away must not lose the grant.
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	code, account, err := m.finish(ctx, p, flow, q)
 	if err == nil && account.Choices != nil {
 		if err = m.offer(w, r, p, flow, account); err == nil {
@@ -138,6 +142,14 @@ func (m *Manager) consume(w http.ResponseWriter, r *http.Request, p *provider, s
 		return flow, false
 	}
 	return flow, true
+}
+
+// finishTimeout bounds the exchange of a code and what follows.
+const finishTimeout = time.Minute
+
+// detached goes on when the browser goes away.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 }
 
 // finished sends the browser to the flow's return path.
@@ -229,6 +241,8 @@ func (m *Manager) bind(ctx context.Context, p *provider, flow store.Flow, accoun
 	switch err := m.connect(ctx, p, flow, account); {
 	case errors.Is(err, store.ErrTaken):
 		return codeTaken, ErrAccountTaken
+	case errors.Is(err, ErrAccountMismatch):
+		return codeMismatch, ErrAccountMismatch
 	case err != nil:
 		return codeInternal, err
 	}
@@ -272,8 +286,6 @@ const connectTries = 5
 // connect stores a fresh grant as a new integration or in place of the old
 // grant of the same one.
 func (m *Manager) connect(ctx context.Context, p *provider, flow store.Flow, a providers.Account) error {
-	// The code is spent: a browser that goes away must not lose the grant.
-	ctx = context.WithoutCancel(ctx)
 	for try := 1; ; try++ {
 		err := m.connectOnce(ctx, p, flow, a)
 		if !errors.Is(err, store.ErrConflict) || try == connectTries {
@@ -291,8 +303,11 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 		kind = ChangeConnected
 	case err != nil:
 		return err
-	case old.Status == store.Disconnected || old.Status == store.Revoked:
+	case over(old):
 		kind = ChangeConnected
+	case old.ExternalID != "" && old.ExternalID != a.ExternalID && !m.cfg.AllowAccountChange:
+		// Another flow may have connected an account since this one began.
+		return ErrAccountMismatch
 	}
 	scopes := a.Grant.Scopes
 	if scopes == nil {
@@ -302,7 +317,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	c := store.Connect{
 		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen,
 		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
-		RefreshIn: token.RefreshIn(p.renewer, a.Grant.ExpiresIn, old.ID),
+		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID),
 		Scopes:    scopes, ProviderData: a.ProviderData,
 	}
 	if a.Exclusive {
@@ -317,10 +332,20 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	}); err != nil {
 		return err
 	}
+	moved := old.ExternalID != "" && old.ExternalID != a.ExternalID
+	if moved {
+		// Nothing of the old account may reach the new one.
+		m.dropEndpoints(ctx, old)
+	}
 	if _, err = m.cfg.Store.Connect(ctx, c); err != nil {
 		return err
 	}
-	m.vault.Evict(c.TenantID, c.ID)
+	if s, ok := m.cfg.Store.(store.Checkpoints); ok && moved {
+		if err := s.DeleteCheckpoints(ctx, store.Ref{TenantID: c.TenantID, ID: c.ID}); err != nil {
+			return fmt.Errorf("integrations: cursors of the account before: %w", err)
+		}
+	}
+	m.vault.Forget(c.TenantID, c.ID)
 	m.wake()
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/saas-integrations/integrations/crypto"
@@ -66,13 +67,17 @@ func (m *Manager) offer(w http.ResponseWriter, r *http.Request, p *provider, flo
 		return fmt.Errorf("integrations: choose account: %w", err)
 	}
 	m.setFlowCookie(w, r, state, browser)
+	action, err := url.Parse(p.redirect)
+	if err != nil {
+		return fmt.Errorf("integrations: choose account: %w", err)
+	}
 	options := make([]option, len(a.Choices))
 	for i, c := range a.Choices {
 		options[i] = option{c.ExternalID, c.Name}
 	}
 	writePage(w, http.StatusOK, page{
 		Title: "Connect " + p.info.Name, Text: "Which account do you want to connect?", Button: "Connect",
-		Action: m.base.Path + "/" + p.info.Key + "/callback", Fields: map[string]string{"choice": state}, Options: options,
+		Action: action.Path, Fields: map[string]string{"choice": state}, Options: options,
 	})
 	return nil
 }
@@ -107,7 +112,8 @@ func (m *Manager) chosen(r *http.Request, p *provider, flow store.Flow, wanted s
 	if err := json.Unmarshal(plain, &g); err != nil {
 		return codeInternal, fmt.Errorf("integrations: choose account: %w", err)
 	}
-	waited := time.Since(g.Since)
+	// Another replica's clock may be ahead: a life must not grow by it.
+	waited := max(time.Since(g.Since), 0)
 	account, ok := pick(providers.Account{Choices: g.Choices, Grant: token.Grant{
 		AccessToken: token.NewSecret(g.AccessToken), RefreshToken: token.NewSecret(g.RefreshToken), Scopes: g.Scopes,
 		ExpiresIn: rest(g.ExpiresIn, waited), RefreshExpiresIn: rest(g.RefreshExpiresIn, waited),
@@ -115,7 +121,9 @@ func (m *Manager) chosen(r *http.Request, p *provider, flow store.Flow, wanted s
 	if !ok {
 		return codeMismatch, ErrAccountMismatch
 	}
-	return m.bind(r.Context(), p, flow, account)
+	ctx, cancel := detached(r.Context())
+	defer cancel()
+	return m.bind(ctx, p, flow, account)
 }
 
 // rest is what remains of a life, 0 for one without an end.

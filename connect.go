@@ -244,7 +244,7 @@ func (m *Manager) reconnecting(ctx context.Context, tenant string, p *provider, 
 	}
 	// What was disconnected or uninstalled is over: the next account may be
 	// another one.
-	if in.Status != store.Disconnected && in.Status != store.Revoked && !m.cfg.AllowAccountChange {
+	if !over(in) && !m.cfg.AllowAccountChange {
 		flow.ExpectExternalID = in.ExternalID
 	}
 	return flow, nil

@@ -2,6 +2,8 @@ package integrations
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +24,14 @@ type endpoints struct {
 	ref      store.Ref
 }
 
+// newSigningSecret makes a secret that schemes use as text and Standard Webhooks
+// decodes: 32 random bytes in base64.
+func newSigningSecret() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return base64.StdEncoding.EncodeToString(b[:])
+}
+
 // endpointsOf returns what a connection keeps its endpoints with, nil when the
 // store keeps none or the provider has no webhooks.
 func (m *Manager) endpointsOf(p *provider, ref store.Ref) providers.Endpoints {
@@ -40,7 +50,7 @@ func (m *Manager) webhookURL(p *provider) string {
 }
 
 func (e endpoints) Open(ctx context.Context) (providers.Endpoint, error) {
-	segment, secret := newSecret(), newSecret()
+	segment, secret := newSecret(), newSigningSecret()
 	row := store.Endpoint{
 		ID: newID(), TenantID: e.ref.TenantID, IntegrationID: e.ref.ID, Provider: e.provider, PathHash: hash(segment),
 	}
@@ -122,6 +132,9 @@ func subscription(s store.Subscription) providers.Subscription {
 // path. One of an integration that is over is none.
 func (m *Manager) findEndpoint(s store.Endpoints, key string) func(ctx context.Context, segment string) (*webhook.Endpoint, error) {
 	return func(ctx context.Context, segment string) (*webhook.Endpoint, error) {
+		if !isSecret(segment) {
+			return nil, nil // not one of ours, and not worth a look
+		}
 		e, err := s.FindEndpoint(ctx, key, hash(segment))
 		if errors.Is(err, store.ErrNotFound) {
 			return nil, nil
@@ -163,92 +176,112 @@ func over(in store.Integration) bool {
 	return in.Status == store.Disconnected || in.Status == store.Revoked
 }
 
-// dropEndpoints removes the endpoints and subscriptions of an integration that
-// is over and returns the subscriptions it had.
-func (m *Manager) dropEndpoints(ctx context.Context, in store.Integration) ([]providers.Subscription, error) {
+// dropEndpoints removes the endpoints and subscriptions of an integration that is
+// over, or whose account is another one now, and returns the subscriptions it had.
+// What fails is logged: they lead nowhere any more.
+func (m *Manager) dropEndpoints(ctx context.Context, in store.Integration) []providers.Subscription {
 	p := m.providers[in.Provider]
 	if p == nil {
-		return nil, nil
+		return nil
 	}
 	e := m.endpointsOf(p, store.Ref{TenantID: in.TenantID, ID: in.ID})
 	if e == nil {
-		return nil, nil
-	}
-	ids, err := e.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		if err := e.Close(ctx, id); err != nil {
-			return nil, err
-		}
+		return nil
 	}
 	subs, err := e.Subscriptions(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, s := range subs {
-		if err := e.Delete(ctx, s.Name); err != nil {
-			return nil, err
-		}
+		err = errors.Join(err, e.Delete(ctx, s.Name))
 	}
-	return subs, nil
+	ids, listErr := e.List(ctx)
+	err = errors.Join(err, listErr)
+	for _, id := range ids {
+		err = errors.Join(err, e.Close(ctx, id))
+	}
+	if err != nil {
+		m.log.WarnContext(ctx, "integrations: webhook endpoints were not removed",
+			"provider", in.Provider, "tenant", in.TenantID, "integration", in.ID, "error", err)
+	}
+	return subs
 }
 
 const (
 	// renewEvery is how often subscriptions that are about to end are looked for.
 	renewEvery = time.Minute
 	// renewAtOnce is how many are taken at a time, renewTTL how long nobody else
-	// takes them.
-	renewAtOnce = 16
-	renewTTL    = 5 * time.Minute
+	// takes them, and renewTimeout bounds the renewal of one.
+	renewAtOnce  = 16
+	renewTTL     = 10 * time.Minute
+	renewTimeout = 30 * time.Second
 	// renewRetry puts off what could not be renewed.
 	renewRetry = 10 * time.Minute
 )
 
-// renewSubscriptions renews what is due. What fails is logged and tried again.
+// renewSubscriptions renews all that is due. What fails is logged and tried again.
+// When ctx ends no more are taken, and those that were are finished.
 func (m *Manager) renewSubscriptions(ctx context.Context) error {
 	s, ok := m.cfg.Store.(store.Endpoints)
 	if !ok {
 		return nil
 	}
-	rows, err := s.ClaimSubscriptions(ctx, newID(), renewAtOnce, renewTTL)
-	if err != nil {
-		return fmt.Errorf("integrations: claim subscriptions: %w", err)
+	var keys []string
+	for _, key := range m.keys {
+		if p := m.providers[key]; p.renewals != nil && p.receiver != nil {
+			keys = append(keys, key)
+		}
 	}
-	for _, r := range rows {
-		if err := m.renewSubscription(ctx, r); err != nil {
-			m.log.WarnContext(ctx, "integrations: subscription was not renewed",
-				"provider", r.Provider, "tenant", r.TenantID, "integration", r.IntegrationID, "error", err)
+	for len(keys) > 0 && ctx.Err() == nil {
+		owner := newID()
+		rows, err := s.ClaimSubscriptions(ctx, store.ClaimSubscriptions{Owner: owner, Limit: renewAtOnce, TTL: renewTTL, Providers: keys})
+		if err != nil {
+			return fmt.Errorf("integrations: claim subscriptions: %w", err)
+		}
+		for _, r := range rows {
+			if err := m.renewSubscription(context.WithoutCancel(ctx), s, r, owner); err != nil {
+				m.log.WarnContext(ctx, "integrations: subscription was not renewed",
+					"provider", r.Provider, "tenant", r.TenantID, "integration", r.IntegrationID, "error", err)
+			}
+		}
+		if len(rows) < renewAtOnce {
+			return nil
 		}
 	}
 	return nil
 }
 
-func (m *Manager) renewSubscription(ctx context.Context, r store.Subscription) error {
-	p := m.providers[r.Provider]
-	if p == nil || p.renewals == nil {
-		return nil // of another replica's providers
-	}
-	e := m.endpointsOf(p, store.Ref{TenantID: r.TenantID, ID: r.IntegrationID})
-	if e == nil {
-		return nil
-	}
-	conn, err := m.ConnectionByID(ctx, r.TenantID, r.IntegrationID)
-	if errors.Is(err, ErrNotConnected) || errors.Is(err, ErrDisconnected) {
-		return e.Delete(ctx, r.Name)
-	}
-	next := subscription(r)
-	if err == nil {
-		next, err = p.renewals.RenewSubscription(ctx, conn, next)
-	}
+// renewSubscription renews a claimed row and ends the claim, unless somebody put
+// another subscription in its place meanwhile.
+func (m *Manager) renewSubscription(ctx context.Context, s store.Endpoints, r store.Subscription, owner string) error {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	next, err := m.renewed(ctx, r)
+	f := store.FinishSubscription{Owner: owner, Subscription: r}
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return errors.Join(err, e.Delete(ctx, r.Name))
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrNotConnected), errors.Is(err, ErrDisconnected):
+		f.Delete = true
 	case err != nil:
-		next = subscription(r)
-		next.RenewAt = time.Now().Add(renewRetry)
+		f.Subscription.RenewAt = time.Now().Add(renewRetry)
+	default:
+		f.Subscription.RemoteID, f.Subscription.Data = next.RemoteID, next.Data
+		f.Subscription.ExpiresAt, f.Subscription.RenewAt = next.ExpiresAt, next.RenewAt
 	}
-	next.Name = r.Name
-	return errors.Join(err, e.Save(ctx, next))
+	// The limit above may have ended; what was renewed must be written down.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.CommitBudget)
+	defer stop()
+	_, finishErr := s.FinishSubscription(ctx, f)
+	return errors.Join(err, finishErr)
+}
+
+// renewed asks the adapter. A panic of it is an error: on a goroutine of ours it
+// would end the process.
+func (m *Manager) renewed(ctx context.Context, r store.Subscription) (next providers.Subscription, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("integrations: renew subscription: panic of type %T", v)
+		}
+	}()
+	conn, err := m.ConnectionByID(ctx, r.TenantID, r.IntegrationID)
+	if err != nil {
+		return next, err
+	}
+	return m.providers[r.Provider].renewals.RenewSubscription(ctx, conn, subscription(r))
 }

@@ -20,6 +20,7 @@ type hooked struct {
 	hmac    webhook.Verifier
 	renew   func(s providers.Subscription) (providers.Subscription, error)
 	revoked *providers.Revocation
+	ended   *[]providers.Subscription
 }
 
 func (p hooked) WebhookSource() (webhook.Source, error) {
@@ -47,13 +48,18 @@ func (p hooked) Revoke(_ context.Context, r providers.Revocation) error {
 	return nil
 }
 
+func (p hooked) EndSubscriptions(_ context.Context, r providers.Revocation) error {
+	*p.ended = append(*p.ended, r.Subscriptions...)
+	return nil
+}
+
 var hookScheme = webhook.HMACConfig{SignatureHeader: "X-Signature", Secrets: []string{"the app's own secret"}}
 
 func hookedKit(t *testing.T) (*integrationstest.Kit, *hooked, *providers.Connection) {
 	kit := newKit(t)
 	verifier, err := webhook.NewHMAC(hookScheme)
 	require.NoError(t, err)
-	p := &hooked{Provider: providers.NewOAuth2(kit.OAuth.Config(acmeKey)), hmac: verifier, revoked: &providers.Revocation{}}
+	p := &hooked{Provider: providers.NewOAuth2(kit.OAuth.Config(acmeKey)), hmac: verifier, revoked: &providers.Revocation{}, ended: &[]providers.Subscription{}}
 	cfg := kit.Config()
 	cfg.Providers = []providers.Provider{p}
 	kit.Use(cfg)
@@ -102,8 +108,10 @@ func TestAnEndpointIsItsIntegrationsAlone(t *testing.T) {
 	ids, err = conn.EndpointIDs(ctx)
 	require.NoError(t, err)
 	require.Empty(t, ids)
-	require.Len(t, p.revoked.Subscriptions, 1)
-	require.Equal(t, "7", p.revoked.Subscriptions[0].RemoteID)
+	require.Len(t, *p.ended, 1)
+	require.Equal(t, "7", (*p.ended)[0].RemoteID)
+	require.Empty(t, p.revoked.Subscriptions)
+	require.False(t, p.revoked.AccessToken.IsZero())
 }
 
 func TestSubscriptionsNarrowTheRouting(t *testing.T) {

@@ -19,14 +19,17 @@ func (m *Manager) UserHandler() http.Handler { return m.mux(true, false) }
 // session exists for.
 func (m *Manager) WebhooksHandler() http.Handler { return m.mux(false, true) }
 
-// WebhookHandler receives the webhooks of one provider. A path segment after
-// "webhook" names an integration's own endpoint. It answers 404 where the
+// WebhookHandler receives the webhooks of one provider, at any path. A segment
+// after {key}/webhook names an integration's own endpoint. It answers 404 where the
 // provider has no webhooks configured, and panics for a key that no provider
 // has.
 func (m *Manager) WebhookHandler(key string) http.Handler {
 	p := m.mustProvider(key)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _, endpoint := m.route(r.URL.Path)
+		_, action, endpoint := m.route(r.URL.Path)
+		if action != "webhook" {
+			endpoint = "" // of a path of the host's own
+		}
 		m.serveWebhook(w, r, p, endpoint)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/webhook"
 )
 
 // Health is the state of the library in this process and of what it shares.
@@ -18,9 +19,11 @@ type Health struct {
 	// Keys counts sealed rows by key. Nil when the store cannot tell.
 	Keys map[string]int64 `json:"keys,omitempty"`
 	// Pending and Dead count webhooks and changes that wait or failed too often.
+	// Those that nobody registered a handler for wait until they are removed.
 	Pending int64 `json:"pending"`
 	Dead    int64 `json:"dead"`
-	// OldestDue is how long the oldest of those that wait has been due.
+	// OldestDue is how long the oldest that this process has a handler for has
+	// been due.
 	OldestDue time.Duration `json:"oldestDue"`
 	// Problems says in plain words what needs attention. Empty is well.
 	Problems []string `json:"problems,omitempty"`
@@ -52,17 +55,36 @@ func (m *Manager) Health(ctx context.Context) (Health, error) {
 		}
 	}
 	if m.inbox != nil {
-		c, err := m.inbox.CountDeliveries(ctx)
+		c, err := m.inbox.CountDeliveries(ctx, nil)
 		if err != nil {
 			return h, fmt.Errorf("integrations: health: %w", err)
 		}
-		h.Pending, h.Dead, h.OldestDue = c.Pending, c.Dead, c.OldestDue
+		handled, err := m.inbox.CountDeliveries(ctx, m.handled())
+		if err != nil {
+			return h, fmt.Errorf("integrations: health: %w", err)
+		}
+		h.Pending, h.Dead, h.OldestDue = c.Pending, c.Dead, handled.OldestDue
 		if c.Dead > 0 {
 			h.Problems = append(h.Problems, fmt.Sprintf("%d webhooks or changes failed too often and wait for a replay.", c.Dead))
 		}
-		if c.OldestDue > lateAfter {
-			h.Problems = append(h.Problems, "Webhooks or changes wait for "+c.OldestDue.Round(time.Second).String()+".")
+		if h.OldestDue > lateAfter {
+			h.Problems = append(h.Problems, "Webhooks or changes wait for "+h.OldestDue.Round(time.Second).String()+".")
 		}
 	}
 	return h, nil
+}
+
+// handled are the events that this process has handlers for.
+func (m *Manager) handled() []store.Match {
+	match := append([]store.Match{}, m.lifecycleTypes()...)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, h := range m.handlers {
+		typ := h.Type
+		if typ == webhook.AnyType {
+			typ = ""
+		}
+		match = append(match, store.Match{Provider: h.Provider, EventType: typ})
+	}
+	return match
 }

@@ -85,67 +85,124 @@ func (m *Manager) SetMetadata(ctx context.Context, tenant, id string, metadata j
 	return v, nil
 }
 
+const (
+	// disconnectTries is how often a disconnect is tried when the tokens change
+	// under it.
+	disconnectTries = 5
+	// endTimeout bounds what is done at the provider after a disconnect.
+	endTimeout = 30 * time.Second
+)
+
 // Disconnect ends an integration: its tokens are removed here first, so that no
-// call goes out any more, then the grant is revoked at the provider if the
-// provider can do that and no other integration uses the account. A revocation
-// that fails is logged, not returned: the tenant is disconnected all the same.
-// Other replicas notice within Config.CacheFor. Disconnecting twice is no error;
-// an unknown integration is an error wrapping [ErrNotConnected].
+// call goes out any more, then its webhook endpoints; then its subscriptions are
+// ended and the grant is revoked at the provider, if the provider can do that and
+// no other integration uses the account. What fails at the provider is logged, not
+// returned: the tenant is disconnected all the same, also if ctx ends meanwhile.
+// Other replicas notice within Config.CacheFor. Disconnecting twice is no error; an
+// unknown integration is an error wrapping [ErrNotConnected], one whose tokens keep
+// changing one wrapping [ErrConflict].
 func (m *Manager) Disconnect(ctx context.Context, tenant, id string) error {
-	in, err := m.cfg.Store.Get(ctx, tenant, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return ErrNotConnected
-	}
-	if err != nil {
-		return fmt.Errorf("integrations: disconnect: %w", err)
-	}
-	if in.Status == store.Disconnected {
-		return nil
-	}
-	change, err := m.statusChange(in, store.Disconnected, "")
+	in, err := m.wipe(ctx, tenant, id)
 	if err != nil {
 		return err
 	}
-	if _, err = m.cfg.Store.SetStatus(ctx, store.SetStatus{
-		TenantID: tenant, ID: id, To: store.Disconnected, Wipe: true, Change: change,
-	}); err != nil {
-		return fmt.Errorf("integrations: disconnect: %w", err)
-	}
 	m.vault.Evict(tenant, id)
-	subs, err := m.dropEndpoints(ctx, in)
-	if err != nil {
-		// They lead nowhere any more: the integration they belong to is over.
-		m.log.WarnContext(ctx, "integrations: webhook endpoints were not removed",
-			"provider", in.Provider, "tenant", in.TenantID, "integration", in.ID, "error", err)
-	}
-	m.revoke(ctx, in, subs)
+	m.wake()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	m.endAtProvider(ctx, in, m.dropEndpoints(ctx, in))
 	return nil
 }
 
-// revoke ends the grant of a row that was wiped, best effort.
-func (m *Manager) revoke(ctx context.Context, in store.Integration, subs []providers.Subscription) {
+// wipe marks a row as disconnected and removes its tokens. It returns the row as
+// it was, with the very tokens that were removed; without any when it was
+// disconnected before.
+func (m *Manager) wipe(ctx context.Context, tenant, id string) (store.Integration, error) {
+	for range disconnectTries {
+		in, err := m.cfg.Store.Get(ctx, tenant, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return in, ErrNotConnected
+		}
+		if err != nil {
+			return in, fmt.Errorf("integrations: disconnect: %w", err)
+		}
+		if in.Status == store.Disconnected {
+			return in, nil
+		}
+		change, err := m.statusChange(in, store.Disconnected, "")
+		if err != nil {
+			return in, err
+		}
+		// A refresh or a reconnect may have stored other tokens since: those are to
+		// be revoked then.
+		done, err := m.cfg.Store.SetStatus(ctx, store.SetStatus{
+			TenantID: tenant, ID: id, SeenGen: in.TokenGen, To: store.Disconnected, Wipe: true, Change: change,
+		})
+		if err != nil {
+			return in, fmt.Errorf("integrations: disconnect: %w", err)
+		}
+		if done {
+			return in, nil
+		}
+	}
+	return store.Integration{}, fmt.Errorf("%w: the integration keeps changing", ErrConflict)
+}
+
+// endAtProvider ends the subscriptions and the grant of a row that was wiped, best
+// effort.
+func (m *Manager) endAtProvider(ctx context.Context, in store.Integration, subs []providers.Subscription) {
 	p := m.providers[in.Provider]
-	if p == nil || p.revoker == nil || len(in.AccessToken) == 0 {
+	if p == nil || len(in.AccessToken) == 0 {
 		return
 	}
+	access, refresh, err := token.OpenGrant(m.cfg.Cipher, in)
+	if err != nil {
+		m.notEnded(ctx, in, err)
+		return
+	}
+	r := providers.Revocation{
+		ExternalID: in.ExternalID, AccessToken: access, RefreshToken: refresh, ProviderData: in.ProviderData,
+		Subscriptions: subs, Client: m.client, HTTP: p.http,
+	}
+	if p.ender != nil && len(subs) > 0 {
+		m.notEnded(ctx, in, p.ender.EndSubscriptions(ctx, r))
+	}
+	m.revoke(ctx, p, in, r)
+}
+
+// revoke ends a grant at the provider unless another integration uses the
+// account: revoking one grant ends all of an account with some providers.
+func (m *Manager) revoke(ctx context.Context, p *provider, in store.Integration, r providers.Revocation) {
+	if p.revoker == nil {
+		return
+	}
+	r.Subscriptions = nil
 	others, err := m.cfg.Store.FindByExternal(ctx, in.Provider, in.ExternalID)
-	if err == nil && slices.ContainsFunc(others, func(o store.Integration) bool {
-		return o.ID != in.ID && o.Status == store.Active
-	}) {
-		return
-	}
-	var access, refresh token.Secret
 	if err == nil {
-		access, refresh, err = token.OpenGrant(m.cfg.Cipher, in)
+		if slices.ContainsFunc(others, func(o store.Integration) bool {
+			return o.ID != in.ID && o.Status != store.Disconnected && o.Status != store.Revoked
+		}) {
+			return
+		}
+		err = p.revoker.Revoke(ctx, r)
 	}
-	if err == nil {
-		err = p.revoker.Revoke(ctx, providers.Revocation{
-			ExternalID: in.ExternalID, AccessToken: access, RefreshToken: refresh,
-			ProviderData: in.ProviderData, Subscriptions: subs, Client: m.client, HTTP: p.http,
+	m.notEnded(ctx, in, err)
+}
+
+// revokeOrphan ends a grant that a refresh brought for a row that was
+// disconnected meanwhile. Nobody else knows of it.
+func (m *Manager) revokeOrphan(ctx context.Context, in store.Integration, g token.Grant) {
+	if p := m.providers[in.Provider]; p != nil {
+		m.revoke(ctx, p, in, providers.Revocation{
+			ExternalID: in.ExternalID, AccessToken: g.AccessToken, RefreshToken: g.RefreshToken,
+			ProviderData: in.ProviderData, Client: m.client, HTTP: p.http,
 		})
 	}
+}
+
+func (m *Manager) notEnded(ctx context.Context, in store.Integration, err error) {
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		m.log.WarnContext(ctx, "integrations: grant was not revoked at the provider",
+		m.log.WarnContext(ctx, "integrations: grant or subscriptions were not ended at the provider",
 			"provider", in.Provider, "tenant", in.TenantID, "integration", in.ID, "error", err)
 	}
 }

@@ -132,6 +132,7 @@ type provider struct {
 	lander     providers.Lander
 	sites      providers.SiteReader
 	renewals   providers.SubscriptionRenewer
+	ender      providers.SubscriptionEnder
 	receiver   *webhook.Receiver // nil without webhooks
 	redirect   string
 }
@@ -252,6 +253,7 @@ func (m *Manager) makeVault() error {
 		CacheFor: m.cfg.CacheFor, HTTPTimeout: m.cfg.HTTPTimeout, CommitBudget: m.cfg.CommitBudget,
 		Change:  m.statusChange,
 		Attach:  m.attach,
+		Orphan:  m.revokeOrphan,
 		Observe: func(e token.Event) { m.observe(context.Background(), e) },
 		Logger:  m.log,
 	})
@@ -299,6 +301,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.lander, _ = p.(providers.Lander)
 	r.sites, _ = p.(providers.SiteReader)
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
+	r.ender, _ = p.(providers.SubscriptionEnder)
 	if err := m.addReceiver(r, budget); err != nil {
 		return err
 	}

@@ -39,6 +39,11 @@ func secureHeaders(w http.ResponseWriter) {
 
 func writePage(w http.ResponseWriter, status int, p page) {
 	secureHeaders(w)
+	if p.Action != "" {
+		// Under no-referrer a browser posts the form with "Origin: null", which
+		// looks like another site's. Other sites still get no Referer.
+		w.Header().Set("Referrer-Policy", "same-origin")
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_ = pages.Execute(w, p) // the browser went away, or got the page

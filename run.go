@@ -146,14 +146,7 @@ func (m *Manager) freeze() (*webhook.Worker, error) {
 		m.frozen = true
 		return nil, nil
 	}
-	var own []store.Match
-	for _, key := range m.keys {
-		if l := m.providers[key].lifecycle; l != nil {
-			for _, typ := range l.LifecycleTypes() {
-				own = append(own, store.Match{Provider: key, EventType: typ})
-			}
-		}
-	}
+	own := m.lifecycleTypes()
 	cfg := webhook.WorkerConfig{
 		Inbox: m.inbox, Cipher: m.cfg.Cipher, Handlers: m.handlers, Logger: m.log,
 		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },
@@ -167,6 +160,19 @@ func (m *Manager) freeze() (*webhook.Worker, error) {
 	}
 	m.worker, m.frozen = w, true
 	return w, nil
+}
+
+// lifecycleTypes are the events that the library handles itself.
+func (m *Manager) lifecycleTypes() []store.Match {
+	var own []store.Match
+	for _, key := range m.keys {
+		if l := m.providers[key].lifecycle; l != nil {
+			for _, typ := range l.LifecycleTypes() {
+				own = append(own, store.Match{Provider: key, EventType: typ})
+			}
+		}
+	}
+	return own
 }
 
 // wake tells a running worker that there is work.
@@ -193,9 +199,9 @@ func (m *Manager) refreshDue(ctx context.Context) error {
 	return err
 }
 
-// clean removes rows that are over, a bounded number at a time.
+// clean removes rows that are over, in batches that hold no lock for long.
 func (m *Manager) clean(ctx context.Context) error {
-	if _, err := m.cfg.Store.DeleteFlows(ctx, keepFlows, cleanBatch); err != nil {
+	if err := inBatches(ctx, func() (int, error) { return m.cfg.Store.DeleteFlows(ctx, keepFlows, cleanBatch) }); err != nil {
 		return err
 	}
 	if m.inbox == nil {
@@ -205,9 +211,22 @@ func (m *Manager) clean(ctx context.Context) error {
 		state store.DeliveryState
 		age   time.Duration
 	}{{store.Done, keepDone}, {store.Pending, keepUnhandled}, {store.Dead, keepUnhandled}} {
-		if _, err := m.inbox.DeleteDeliveries(ctx, c.state, c.age, cleanBatch); err != nil {
+		if err := inBatches(ctx, func() (int, error) { return m.inbox.DeleteDeliveries(ctx, c.state, c.age, cleanBatch) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// inBatches calls del until it has removed less than a batch.
+func inBatches(ctx context.Context, del func() (int, error)) error {
+	for {
+		n, err := del()
+		if err != nil || n < cleanBatch {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
 }

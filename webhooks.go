@@ -101,6 +101,9 @@ func (m *Manager) lifecycle(ctx context.Context, ev webhook.Event) error {
 	if err != nil {
 		return err
 	}
+	if ev.ExternalID != "" && ev.ExternalID != in.ExternalID && ev.ExternalID != in.ExternalAlias {
+		return nil // of the account that was connected before
+	}
 	l, err := p.lifecycle.Lifecycle(ev, snapshot(in))
 	if err != nil {
 		return err
@@ -108,7 +111,7 @@ func (m *Manager) lifecycle(ctx context.Context, ev webhook.Event) error {
 	if err := m.applyStatus(ctx, in, l, happenedAt(ev)); err != nil {
 		return err
 	}
-	return m.applyData(ctx, in, l)
+	return m.applyData(ctx, in, l, happenedAt(ev))
 }
 
 // happenedAt is the latest moment an event can be about. Providers give whole
@@ -151,13 +154,17 @@ func (m *Manager) applyStatus(ctx context.Context, in store.Integration, l provi
 	if changed {
 		m.vault.Evict(in.TenantID, in.ID)
 		m.wake()
+		if s.Wipe {
+			m.dropEndpoints(ctx, in)
+		}
 	}
 	return nil
 }
 
 // applyData stores what an event says of permissions and names. Losing a race
-// with another writer makes the event come again.
-func (m *Manager) applyData(ctx context.Context, in store.Integration, l providers.Lifecycle) error {
+// with another writer makes the event come again. An event about an earlier
+// installation says nothing about this one.
+func (m *Manager) applyData(ctx context.Context, in store.Integration, l providers.Lifecycle, at time.Time) error {
 	if l.ProviderData == nil && l.Scopes == nil {
 		return nil
 	}
@@ -165,6 +172,9 @@ func (m *Manager) applyData(ctx context.Context, in store.Integration, l provide
 	in, err := m.cfg.Store.Get(ctx, in.TenantID, in.ID)
 	if err != nil {
 		return err
+	}
+	if !in.ConnectedAt.Before(at) {
+		return nil
 	}
 	u := store.Update{TenantID: in.TenantID, ID: in.ID, Version: in.Version}
 	if l.ProviderData != nil {

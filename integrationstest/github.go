@@ -42,6 +42,7 @@ type GitHub struct {
 
 	mu            sync.Mutex
 	nextID        int64
+	nextRepo      int64
 	installations map[int64]*githubInstallation
 	userIDs       map[string]int64
 	mints         int
@@ -52,7 +53,7 @@ type githubInstallation struct {
 	id, appID int64
 	login     string
 	users     []string // who may manage it
-	repos     []string
+	repos     []*githubRepo
 	suspended bool
 	gone      bool
 }
@@ -87,6 +88,8 @@ func newGitHub(k *Kit) *GitHub {
 	api.HandleFunc("GET /user", g.user)
 	api.HandleFunc("GET /user/installations", g.userInstallations)
 	api.HandleFunc("GET /installation/repositories", g.repositories)
+	api.HandleFunc("GET /user/repos", g.userRepositories)
+	g.repoRoutes(api)
 	api.HandleFunc("DELETE /installation/token", g.revokeToken)
 	api.HandleFunc("DELETE /applications/{client}/token", g.revokeUserToken)
 	k.Network.Handle("api.github.com", g.withRate(api))
@@ -126,7 +129,9 @@ func (g *GitHub) installAs(app int64, account, user string, repos []string) int6
 			if !slices.Contains(in.users, user) {
 				in.users = append(in.users, user)
 			}
-			in.repos = append(in.repos, repos...)
+			for _, name := range repos {
+				g.addRepo(in, name)
+			}
 			return in.id
 		}
 	}
@@ -134,7 +139,11 @@ func (g *GitHub) installAs(app int64, account, user string, repos []string) int6
 	if len(repos) == 0 {
 		repos = []string{"api", "web"}
 	}
-	g.installations[g.nextID] = &githubInstallation{id: g.nextID, appID: app, login: account, users: []string{user}, repos: repos}
+	in := &githubInstallation{id: g.nextID, appID: app, login: account, users: []string{user}}
+	for _, name := range repos {
+		g.addRepo(in, name)
+	}
+	g.installations[g.nextID] = in
 	return g.nextID
 }
 
@@ -182,7 +191,7 @@ func (g *GitHub) Push(id int64, repo, ref string) int {
 func (g *GitHub) PushBody(id int64, repo, ref string) []byte {
 	return mustJSON(map[string]any{
 		"ref": ref, "before": strings.Repeat("0", 40), "after": randomHex() + randomHex()[:16],
-		"repository": map[string]any{"id": 1, "name": repo, "full_name": g.login(id) + "/" + repo},
+		"repository": map[string]any{"id": g.repoID(id, repo), "name": repo, "full_name": g.login(id) + "/" + repo, "default_branch": githubBranch},
 		"pusher":     map[string]any{"name": "someone"}, "sender": map[string]any{"id": 7, "login": "someone"},
 		"installation": map[string]any{"id": id, "node_id": "MDIz"},
 		"commits":      []any{map[string]any{"id": randomHex(), "message": "a change"}},
@@ -195,6 +204,19 @@ func (g *GitHub) lifecycle(id int64, action string) []byte {
 		"installation": map[string]any{"id": id, "app_id": githubAppID, "account": map[string]any{"login": g.login(id), "type": "Organization"}},
 		"repositories": []any{}, "sender": map[string]any{"id": 7, "login": "someone"},
 	})
+}
+
+// repoID is the id of a repository, 0 for one that is not there.
+func (g *GitHub) repoID(id int64, name string) int64 {
+	var repo int64
+	g.change(id, func(in *githubInstallation) {
+		for _, r := range in.repos {
+			if r.name == name {
+				repo = r.id
+			}
+		}
+	})
+	return repo
 }
 
 func (g *GitHub) login(id int64) string {

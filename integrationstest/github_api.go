@@ -2,7 +2,6 @@ package integrationstest
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -130,9 +129,11 @@ func (g *GitHub) repositories(w http.ResponseWriter, r *http.Request) {
 	id, _ := strconv.ParseInt(subject, 10, 64)
 	g.mu.Lock()
 	in := g.installations[id]
-	var repos []string
+	var repos []any
 	if in != nil {
-		repos = slices.Clone(in.repos)
+		for _, r := range in.visible() {
+			repos = append(repos, in.repoJSON(r))
+		}
 	}
 	g.mu.Unlock()
 	if in == nil {
@@ -143,12 +144,27 @@ func (g *GitHub) repositories(w http.ResponseWriter, r *http.Request) {
 		message(w, http.StatusForbidden, "This installation has been suspended")
 		return
 	}
-	page := pageOf(w, r, repos)
-	list := make([]any, len(page))
-	for i, name := range page {
-		list[i] = map[string]any{"id": i + 1, "name": name, "full_name": in.login + "/" + name, "private": true}
+	writeJSON(w, http.StatusOK, map[string]any{"total_count": len(repos), "repositories": append([]any{}, pageOf(w, r, repos)...)})
+}
+
+// userRepositories lists the repositories of all installations a user may manage.
+func (g *GitHub) userRepositories(w http.ResponseWriter, r *http.Request) {
+	login, ok := g.subject(w, r)
+	if !ok {
+		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"total_count": len(repos), "repositories": list})
+	g.mu.Lock()
+	var repos []map[string]any
+	for _, in := range g.installations {
+		if !in.gone && slices.Contains(in.users, login) {
+			for _, repo := range in.visible() {
+				repos = append(repos, in.repoJSON(repo))
+			}
+		}
+	}
+	g.mu.Unlock()
+	slices.SortFunc(repos, func(a, b map[string]any) int { return cmp.Compare(a["id"].(int64), b["id"].(int64)) })
+	writeJSON(w, http.StatusOK, append([]map[string]any{}, pageOf(w, r, repos)...))
 }
 
 func (g *GitHub) revokeToken(w http.ResponseWriter, r *http.Request) {
@@ -172,20 +188,4 @@ func (g *GitHub) revokeUserToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// pageOf cuts the page a request asks for and sets the Link header.
-func pageOf[T any](w http.ResponseWriter, r *http.Request, all []T) []T {
-	size, _ := strconv.Atoi(r.URL.Query().Get("per_page"))
-	number, _ := strconv.Atoi(r.URL.Query().Get("page"))
-	if size <= 0 || size > 100 {
-		size = 30
-	}
-	number = max(number, 1)
-	from := min((number-1)*size, len(all))
-	to := min(from+size, len(all))
-	if to < len(all) {
-		w.Header().Set("Link", fmt.Sprintf(`<https://api.github.com%s?per_page=%d&page=%d>; rel="next"`, r.URL.Path, size, number+1))
-	}
-	return all[from:to]
 }

@@ -1,5 +1,6 @@
-// Package integrationstest is a test kit: Slack, GitHub, Jira and a generic OAuth 2
-// server in this process, and a ready configuration that reaches them.
+// Package integrationstest is a test kit: the providers of this library and a
+// generic OAuth 2 server in this process, and a ready configuration that reaches
+// them.
 //
 //	kit := integrationstest.New(t)
 //	kit.Connect("tenant-1", slackapp.Key)
@@ -22,7 +23,10 @@ import (
 	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/providers/githubapp"
+	"github.com/saas-integrations/integrations/providers/hubspotapp"
 	"github.com/saas-integrations/integrations/providers/jiraapp"
+	"github.com/saas-integrations/integrations/providers/salesforceapp"
+	"github.com/saas-integrations/integrations/providers/sheetsapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
 	"github.com/saas-integrations/integrations/store/memstore"
 )
@@ -40,10 +44,13 @@ type TB interface {
 // concurrent use.
 type Kit struct {
 	// Network is the Transport that reaches the fakes, for scripting faults.
-	Network *Network
-	Slack   *Slack
-	GitHub  *GitHub
-	Jira    *Jira
+	Network    *Network
+	Slack      *Slack
+	GitHub     *GitHub
+	Jira       *Jira
+	Salesforce *Salesforce
+	HubSpot    *HubSpot
+	Sheets     *Sheets
 	// OAuth is a generic server for providers made with providers.NewOAuth2.
 	OAuth *OAuth
 
@@ -59,13 +66,16 @@ func New(t TB) *Kit {
 	k.Slack = newSlack(k)
 	k.GitHub = newGitHub(k)
 	k.Jira = newJira(k)
+	k.Salesforce = newSalesforce(k)
+	k.HubSpot = newHubSpot(k)
+	k.Sheets = newSheets(k)
 	k.OAuth = newOAuth(k.Network)
 	return k
 }
 
-// Config is a complete configuration on an empty store in memory: every
-// adapter at its fake, and an Identify that believes a kit's [Browser]. Change
-// what the test is about and give it to [Kit.Use].
+// Config is a complete configuration on an empty store in memory: all providers
+// at their fakes, and an Identify that believes a kit's [Browser]. Change what the
+// test is about and give it to [Kit.Use].
 func (k *Kit) Config() integrations.Config {
 	key, err := crypto.GenerateKey("test")
 	if err != nil {
@@ -81,6 +91,9 @@ func (k *Kit) Config() integrations.Config {
 			slackapp.New(k.Slack.App()),
 			githubapp.New(k.GitHub.App()),
 			jiraapp.New(k.Jira.App()),
+			salesforceapp.New(k.Salesforce.App()),
+			hubspotapp.New(k.HubSpot.App()),
+			sheetsapp.New(k.Sheets.App()),
 		},
 	}
 }

@@ -42,10 +42,15 @@ func (f *Faults) App(clientID string, secret token.Secret, redirectURL string) {
 	if secret.IsZero() {
 		f.Add("ClientSecret is empty")
 	}
-	if redirectURL != "" {
-		if u, err := url.Parse(redirectURL); err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Fragment != "" {
-			f.Add("RedirectURL is not an absolute URL")
-		}
+	f.redirect(redirectURL)
+}
+
+func (f *Faults) redirect(raw string) {
+	if raw == "" {
+		return
+	}
+	if u, err := url.Parse(raw); err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		f.Add("RedirectURL is not an absolute URL")
 	}
 }
 

@@ -26,7 +26,7 @@ type API struct {
 	// Meaning tells what a refusal means: one of this package's errors or a
 	// *ratelimit.Error, and the provider's code for it. The code is left out of
 	// errors unless it looks like one. Nil, or a nil meaning, is [StatusMeaning].
-	Meaning func(a APIAnswer) (meaning error, code string)
+	Meaning func(a APIAnswer) (code string, meaning error)
 }
 
 // APICall is one call.
@@ -125,7 +125,7 @@ func (a API) request(ctx context.Context, call APICall) (*http.Request, error) {
 func (a API) refusal(ans APIAnswer) error {
 	e := &CallError{Adapter: a.Adapter, Status: ans.Status}
 	if a.Meaning != nil {
-		e.Kind, e.Code = a.Meaning(ans)
+		e.Code, e.Kind = a.Meaning(ans)
 		e.Code = PlainCode(e.Code)
 	}
 	if e.Kind == nil {

@@ -96,11 +96,11 @@ func TestAPIErrors(t *testing.T) {
 	require.ErrorAs(t, err, &limit)
 	require.WithinDuration(t, time.Now().Add(30*time.Second), limit.RetryAt, 2*time.Second)
 
-	known := providers.API{Adapter: "acmeapp", Meaning: func(a providers.APIAnswer) (error, string) {
+	known := providers.API{Adapter: "acmeapp", Meaning: func(a providers.APIAnswer) (string, error) {
 		if strings.Contains(string(a.Body), "LOCKED") {
-			return providers.ErrConflict, "ROW_LOCKED"
+			return "ROW_LOCKED", providers.ErrConflict
 		}
-		return nil, "no code <planted>"
+		return "no code <planted>", nil
 	}}
 	_, err = call(t, known, providers.APICall{}, answer(400, "LOCKED"))
 	require.ErrorIs(t, err, providers.ErrConflict)

@@ -37,8 +37,9 @@ type Endpoint struct {
 	// URL is a secret: its last segment is 32 random bytes. It is known now and
 	// never again.
 	URL string
-	// Secret is 32 random bytes in base64url, for what signs. It is known now and
-	// never again.
+	// Secret is 32 random bytes in base64, for what signs: as text by most schemes,
+	// as the bytes themselves by Standard Webhooks. It is known now and never
+	// again.
 	Secret token.Secret
 }
 

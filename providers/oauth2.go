@@ -119,6 +119,7 @@ func (p *oauth2Provider) Validate() error {
 	if p.cfg.RevokeURL != "" {
 		checkURL("RevokeURL", p.cfg.RevokeURL)
 	}
+	f.redirect(p.cfg.RedirectURL)
 	hosts, err := NewHosts(p.cfg.Hosts...)
 	if err != nil {
 		f.Add("Hosts: %w", err)

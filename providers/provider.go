@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/saas-integrations/integrations/token"
 	"github.com/saas-integrations/integrations/webhook"
@@ -188,8 +189,17 @@ type (
 	// AnswerClassifier reads refusals that the HTTP status does not show.
 	AnswerClassifier interface {
 		// ClassifyAnswer judges an answer. head is the first 512 bytes of the
-		// body at most, and only of JSON answers.
+		// body at most, and only of JSON answers and of plain text that is not a
+		// success.
 		ClassifyAnswer(status int, header http.Header, head []byte) Answer
+	}
+
+	// LimitReader is an ability of an [AnswerClassifier] whose service says in the
+	// body how long a limit lasts.
+	LimitReader interface {
+		// LimitedFor is how long to wait after an answer that was judged
+		// [AnswerLimited]; 0 leaves it to its Retry-After.
+		LimitedFor(header http.Header, head []byte) time.Duration
 	}
 
 	// Lander answers callbacks that carry no state because the user started at
@@ -214,6 +224,15 @@ type (
 		// it cannot be renewed any more: it is forgotten.
 		RenewSubscription(ctx context.Context, conn *Connection, s Subscription) (Subscription, error)
 	}
+
+	// SubscriptionEnder ends an integration's subscriptions at the provider when
+	// the tenant disconnects. It is called before Revoke, also where other
+	// integrations go on using the account, and its failure stops nothing.
+	SubscriptionEnder interface {
+		// EndSubscriptions ends r.Subscriptions. One that is already gone is no
+		// error.
+		EndSubscriptions(ctx context.Context, r Revocation) error
+	}
 )
 
 // Revocation is a grant to end.
@@ -221,7 +240,7 @@ type Revocation struct {
 	ExternalID                string
 	AccessToken, RefreshToken token.Secret
 	ProviderData              json.RawMessage
-	// Subscriptions are those the integration had at the provider.
+	// Subscriptions are those to end, for EndSubscriptions only.
 	Subscriptions []Subscription
 	// Client makes token-endpoint calls, HTTP reaches the provider's hosts
 	// without any token of its own.

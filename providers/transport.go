@@ -15,7 +15,7 @@ import (
 	"github.com/saas-integrations/integrations/token"
 )
 
-// headLen is how much of a JSON answer a classifier may look at.
+// headLen is how much of an answer a classifier may look at.
 const headLen = 512
 
 // transport is a Connection seen as the http.RoundTripper that its client uses:
@@ -109,13 +109,13 @@ func (t *transport) send(r *http.Request, tok *token.Token, attempt int, wait ti
 	}
 	resp, err := t.cfg.Transport.RoundTrip(&out)
 	verdict := AnswerOK
+	var head []byte
 	if err == nil {
-		verdict, err = t.judge(resp)
+		verdict, head = t.judge(resp)
 	}
 	if t.cfg.Limiter != nil && resp != nil {
-		limited := verdict == AnswerLimited
 		t.cfg.Limiter.Answered(t.charge(), ratelimit.Answer{
-			Status: resp.StatusCode, Header: resp.Header, Limited: limited, RetryAfter: retryAfter(resp.Header, limited),
+			Status: resp.StatusCode, Header: resp.Header, Limited: verdict == AnswerLimited, RetryAfter: t.retryAfter(resp.Header, head, verdict),
 		})
 	}
 	if t.cfg.Observe != nil {
@@ -142,9 +142,9 @@ func (t *transport) observe(r *http.Request, resp *http.Response, attempt int, w
 	t.cfg.Observe(r.Context(), c)
 }
 
-// judge asks the adapter what an answer means, letting it see the head of a JSON
-// body and putting that back.
-func (t *transport) judge(resp *http.Response) (Answer, error) {
+// judge asks the adapter what an answer means, letting it see the head of a body
+// that may hold a code and putting that back.
+func (t *transport) judge(resp *http.Response) (verdict Answer, head []byte) {
 	if t.cfg.Classifier == nil {
 		switch resp.StatusCode {
 		case http.StatusUnauthorized:
@@ -154,8 +154,7 @@ func (t *transport) judge(resp *http.Response) (Answer, error) {
 		}
 		return AnswerOK, nil
 	}
-	var head []byte
-	if resp.Body != nil && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+	if resp.Body != nil && hasCode(resp) {
 		buf := make([]byte, headLen)
 		n, err := io.ReadFull(resp.Body, buf)
 		head = buf[:n]
@@ -170,7 +169,14 @@ func (t *transport) judge(resp *http.Response) (Answer, error) {
 			resp.Body = &headed{Reader: io.MultiReader(bytes.NewReader(head), failing{err}), Closer: rest}
 		}
 	}
-	return t.cfg.Classifier.ClassifyAnswer(resp.StatusCode, resp.Header, head), nil
+	return t.cfg.Classifier.ClassifyAnswer(resp.StatusCode, resp.Header, head), head
+}
+
+// hasCode reports whether the body may hold a provider's error code: JSON, or the
+// plain text of a refusal.
+func hasCode(resp *http.Response) bool {
+	kind := resp.Header.Get("Content-Type")
+	return strings.HasPrefix(kind, "application/json") || resp.StatusCode/100 != 2 && strings.HasPrefix(kind, "text/plain")
 }
 
 // headed is a body whose head was read and put back.
@@ -185,9 +191,14 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // retryAfter is the pause an answer asks for. Only a refusal is read: a header
 // on a success is not a request to stop.
-func retryAfter(h http.Header, limited bool) time.Duration {
-	if !limited {
+func (t *transport) retryAfter(h http.Header, head []byte, verdict Answer) time.Duration {
+	if verdict != AnswerLimited {
 		return 0
+	}
+	if r, ok := t.cfg.Classifier.(LimitReader); ok {
+		if wait := r.LimitedFor(h, head); wait > 0 {
+			return wait
+		}
 	}
 	return token.ParseRetryAfter(h, time.Now())
 }

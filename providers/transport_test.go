@@ -261,6 +261,33 @@ func TestALimitPausesTheAccountAndIsObserved(t *testing.T) {
 	require.Equal(t, []any{"api.example.com", 429, 1, "t1"}, []any{calls[0].Host, calls[0].Status, calls[0].Attempt, calls[0].TenantID})
 }
 
+// patient reads from the body how long a limit lasts.
+type patient struct{ classifier }
+
+func (patient) LimitedFor(_ http.Header, head []byte) time.Duration {
+	if strings.Contains(string(head), "for two hours") {
+		return 2 * time.Hour
+	}
+	return 0
+}
+
+func TestALimitLastsAsLongAsItsBodySays(t *testing.T) {
+	for text, want := range map[string]time.Duration{"limited for two hours": 2 * time.Hour, "limited": time.Hour} {
+		c := connect(t, &source{}, roundTrip(func(r *http.Request) (*http.Response, error) {
+			resp := respond(r, http.StatusForbidden, text)
+			resp.Header.Set("Content-Type", "application/json")
+			resp.Header.Set("Retry-After", "3600")
+			return resp, nil
+		}), func(cfg *providers.ConnectionConfig) { cfg.Limiter, cfg.Classifier = ratelimit.NewLocal(), patient{} })
+		_, err := c.HTTPClient().Get("https://api.example.com/")
+		require.NoError(t, err)
+		_, err = c.HTTPClient().Get("https://api.example.com/")
+		var limited *ratelimit.Error
+		require.ErrorAs(t, err, &limited, text)
+		require.InDelta(t, want, time.Until(limited.RetryAt), float64(time.Minute), text)
+	}
+}
+
 func TestErrorsOfTheSourceReachTheCaller(t *testing.T) {
 	c := connect(t, &source{err: providers.ErrReconnectRequired}, roundTrip(func(*http.Request) (*http.Response, error) {
 		t.Error("sent")
@@ -380,4 +407,25 @@ func ExampleNewClient() {
 	_, err = c.Get("https://elsewhere.example/")
 	fmt.Println(errors.Is(err, providers.ErrHostNotAllowed))
 	// Output: true
+}
+
+func TestAClassifierSeesThePlainTextOfARefusalOnly(t *testing.T) {
+	for _, row := range []struct {
+		status      int
+		contentType string
+		seen        bool
+	}{{403, "text/plain", true}, {403, "text/plain; charset=UTF-8", true}, {200, "text/plain", false}, {403, "text/html", false}, {200, "application/json", true}} {
+		s := &source{fixed: true}
+		c := connect(t, s, roundTrip(func(r *http.Request) (*http.Response, error) {
+			resp := respond(r, row.status, "dead")
+			resp.Header.Set("Content-Type", row.contentType)
+			return resp, nil
+		}), func(cfg *providers.ConnectionConfig) { cfg.Classifier = classifier{} })
+		resp, err := c.HTTPClient().Get("https://api.example.com/")
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, "dead", string(body))
+		require.Equal(t, row.seen, s.dead.Load(), row)
+	}
 }

@@ -16,8 +16,8 @@ type Inbox interface {
 	// InsertDeliveries stores all of ds in one transaction and reports for each
 	// whether it was new. One that equals a stored delivery in (Provider,
 	// DeliveryID, IntegrationID), or in (Provider, BodyHash, IntegrationID) when
-	// BodyHash is not "", is not stored again; if the stored one is dead it
-	// becomes pending again, with its counts at 0.
+	// BodyHash is not "", is not stored again; if a stored one that it equals is
+	// dead it becomes pending again, with its counts at 0.
 	InsertDeliveries(ctx context.Context, ds []Delivery) ([]bool, error)
 
 	// ClaimDeliveries leases up to c.Limit pending deliveries that are due and
@@ -53,8 +53,9 @@ type Inbox interface {
 	DeleteDeliveries(ctx context.Context, state DeliveryState, age time.Duration, limit int) (int, error)
 
 	// CountDeliveries reports how many deliveries are in each state and how long
-	// the oldest due pending one has waited.
-	CountDeliveries(ctx context.Context) (DeliveryCounts, error)
+	// the oldest due pending one has waited, of those that match, or of all when
+	// match is nil.
+	CountDeliveries(ctx context.Context, match []Match) (DeliveryCounts, error)
 }
 
 // DeliveryState is where a delivery stands.

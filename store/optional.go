@@ -32,7 +32,9 @@ type Checkpoints interface {
 // and secret of their own, and subscriptions at the provider that have to be
 // renewed.
 type Endpoints interface {
-	// PutEndpoint inserts or replaces an endpoint by (tenant, id).
+	// PutEndpoint inserts or replaces an endpoint by (tenant, id). An id of another
+	// tenant's or a path that another endpoint of the provider has is an error
+	// wrapping [ErrConflict].
 	PutEndpoint(ctx context.Context, e Endpoint) error
 
 	// FindEndpoint returns the endpoint with a path hash, of any tenant: a
@@ -53,9 +55,15 @@ type Endpoints interface {
 	// name.
 	ListSubscriptions(ctx context.Context, ref Ref) ([]Subscription, error)
 
-	// ClaimSubscriptions leases up to limit subscriptions whose RenewAt has come
-	// and that nobody leases.
-	ClaimSubscriptions(ctx context.Context, owner string, limit int, ttl time.Duration) ([]Subscription, error)
+	// ClaimSubscriptions leases up to c.Limit subscriptions of c.Providers whose
+	// RenewAt has come and that nobody leases, those due first before others, and
+	// returns them in that order.
+	ClaimSubscriptions(ctx context.Context, c ClaimSubscriptions) ([]Subscription, error)
+
+	// FinishSubscription ends a claim if f.Owner still holds the lease: f.Subscription
+	// takes the row's place, or the row goes. False means that somebody else put,
+	// deleted or claimed it meanwhile; nothing changed then.
+	FinishSubscription(ctx context.Context, f FinishSubscription) (bool, error)
 
 	// DeleteSubscription removes a subscription. One that does not exist is no
 	// error.
@@ -91,6 +99,26 @@ type Subscription struct {
 	// zero means never.
 	ExpiresAt, RenewAt   time.Time
 	CreatedAt, UpdatedAt time.Time
+}
+
+// ClaimSubscriptions asks for subscriptions to renew. See
+// [Endpoints.ClaimSubscriptions].
+type ClaimSubscriptions struct {
+	// Owner is unique to the claim, at most 32 bytes.
+	Owner string
+	Limit int
+	TTL   time.Duration
+	// Providers limits the claim to these keys; empty means none is claimed.
+	Providers []string
+}
+
+// FinishSubscription ends a claim. See [Endpoints.FinishSubscription].
+type FinishSubscription struct {
+	Owner string
+	// Subscription has the tenant, integration and name of the claimed row.
+	Subscription Subscription
+	// Delete removes the row instead.
+	Delete bool
 }
 
 // Admin is an optional ability of a [Store]: work that crosses tenants, for key

@@ -18,6 +18,7 @@
 //   - Times are those of the store's own clock, in UTC with millisecond
 //     precision. Durations in requests are added to that clock by the store, so
 //     a replica's wrong clock cannot shorten a lease or an expiry.
+//   - Empty bytes are the same as nil and come back as nil.
 //   - A write is one atomic statement or transaction. No lock or connection is
 //     held between two calls.
 //   - A method that reports a bool says whether its condition held and the row
@@ -69,7 +70,9 @@ type Integrations interface {
 	// stay. Otherwise nothing changes and the error wraps [ErrConflict].
 	//
 	// Either way the row is active afterwards, ConnectedAt is the store's now,
-	// the failure count is 0 and no lease is held. If another row holds
+	// the failure count is 0 and no lease is held. With c.ExclusiveKey the account
+	// is this row's alone: its ExternalAlias is taken from every other row of the
+	// provider, whose account has given that name up. If another row holds
 	// c.ExclusiveKey nothing changes and the error wraps [ErrTaken]; of any
 	// number of concurrent calls with one exclusive key exactly one succeeds.
 	// c.Change is inserted in the same transaction.
@@ -101,12 +104,13 @@ type Integrations interface {
 	// On success LeaseEpoch goes up by one.
 	Lease(ctx context.Context, l Lease) (bool, error)
 
-	// CommitTokens stores the answer of a refresh if the row is active and its
-	// TokenGen still is c.SeenGen: TokenGen and Version go up by one, the
+	// CommitTokens stores the answer of a refresh if the row is active or suspended
+	// and its TokenGen still is c.SeenGen: TokenGen and Version go up by one, the
 	// failure count and the lease are cleared. The lease is not part of the
 	// condition: a late but successful holder wins if nobody else did. c.Change
 	// is inserted in the same transaction. False means the generation moved on
-	// or the row is no longer active; nothing changed then.
+	// or the row has another status; nothing changed then. A suspension does not
+	// undo what the provider has rotated: the row keeps its status.
 	CommitTokens(ctx context.Context, c CommitTokens) (bool, error)
 
 	// FailRefresh records a refresh that did not succeed, if f.Owner still holds
@@ -143,8 +147,8 @@ type Flows interface {
 	// same StateHash is an error wrapping [ErrConflict].
 	PutFlow(ctx context.Context, f Flow) error
 
-	// ConsumeFlow marks a flow used and returns it. It succeeds once for each
-	// flow, whatever the number of concurrent callers. An unknown, used or
+	// ConsumeFlow marks a flow used, returns it and forgets its Verifier. It
+	// succeeds once for each flow, whatever the number of concurrent callers. An unknown, used or
 	// expired flow is an error wrapping [ErrNotFound].
 	ConsumeFlow(ctx context.Context, stateHash string) (Flow, error)
 

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -114,7 +115,11 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	// A commit whose answer was lost is found in the row as ours; otherwise the
 	// row is right and we are not. Nothing from memory may stay.
 	h.forget()
-	_, _, err = h.look(ctx)
+	row, _, err := h.look(ctx)
+	gone := errors.Is(err, store.ErrNotFound)
+	if (gone || err == nil && (row.Status == store.Disconnected || row.Status == store.Revoked)) && v.cfg.Orphan != nil {
+		v.cfg.Orphan(ctx, u.in, u.grant)
+	}
 	return err
 }
 
@@ -150,7 +155,7 @@ func (h *Handle) renewedState(u *unsaved, cur *state, read time.Duration) *state
 }
 
 func (h *Handle) refreshIn(g Grant) time.Duration {
-	return RefreshIn(h.vault.cfg.Renewer(h.provider), g.ExpiresIn, h.id)
+	return g.RefreshIn(h.vault.cfg.Renewer(h.provider), h.id)
 }
 
 // left is what remains of a life; one that is over has a moment left, because 0

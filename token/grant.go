@@ -83,3 +83,17 @@ func RefreshIn(r Renewer, life time.Duration, id string) time.Duration {
 	spread := float64(h.Sum32())/(1<<32)*0.2 - 0.1
 	return max(life-early-time.Duration(spread*float64(early)), time.Millisecond)
 }
+
+// unusedShare is the part of a grant's life after which it is used only to keep
+// it alive.
+const unusedShare = 2
+
+// RefreshIn is how long after its issue g should be renewed: [RefreshIn] of its
+// access token or, when nobody knows how long that lasts, half of the time after
+// which an unused grant ends. 0 means never.
+func (g Grant) RefreshIn(r Renewer, id string) time.Duration {
+	if r == nil || g.ExpiresIn > 0 || g.RefreshExpiresIn <= 0 {
+		return RefreshIn(r, g.ExpiresIn, id)
+	}
+	return g.RefreshExpiresIn / unusedShare
+}

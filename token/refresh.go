@@ -60,7 +60,7 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 		return err
 	}
 	if v.cfg.Renewer(h.provider) == nil {
-		return &Error{Outcome: Refused, Code: codeNotRenewable}
+		return h.notRenewable(ctx)
 	}
 	giveUp := v.clock.now() + v.leaseTTL() + time.Second
 	var gen int64 // as of the first look
@@ -77,6 +77,8 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 			return s.lastErr
 		case !force && !s.due(now):
 			return nil // somebody else did before we looked
+		case s.empty():
+			continue // evicted since: what was read may be old
 		case force && len(in.RefreshToken) == 0 && in.TokenExpiresAt.IsZero():
 			// Not a thing a Renewer could mint either. The row is left alone.
 			return &Error{Outcome: DeadGrant, Code: codeNoRefreshToken}
@@ -107,6 +109,18 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 			return err
 		}
 	}
+}
+
+// notRenewable ends an integration whose token has ended and that nothing renews.
+func (h *Handle) notRenewable(ctx context.Context) error {
+	in, _, err := h.look(ctx)
+	if err != nil {
+		return err
+	}
+	if in.Status == store.Active && !in.TokenExpiresAt.IsZero() && !in.TokenExpiresAt.After(in.ReadAt) {
+		return h.end(ctx, in.TokenGen, codeNotRenewable)
+	}
+	return &Error{Outcome: Refused, Code: codeNotRenewable}
 }
 
 // renew does the work of a lease holder. before is the row as it was when the

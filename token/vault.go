@@ -35,6 +35,9 @@ type VaultConfig struct {
 	Change func(in store.Integration, to store.Status, reason string) (*store.Delivery, error)
 	// Attach is called once for each handle; Handle.Attached returns its result.
 	Attach func(h *Handle) any
+	// Orphan is told of a fresh grant whose row was disconnected or removed while
+	// it was fetched: nobody knows of it, so it should be revoked. Nil forgets it.
+	Orphan func(ctx context.Context, in store.Integration, g Grant)
 	// Observe is told of each renewal. It must not block.
 	Observe func(e Event)
 	// Logger hears what no caller is told. Nil discards.
@@ -264,6 +267,15 @@ func (v *Vault) Evict(tenant, id string) {
 	}
 }
 
+// Forget is Evict for a row that is of another account now: those who look it up
+// get a new handle.
+func (v *Vault) Forget(tenant, id string) {
+	v.Evict(tenant, id)
+	if h := v.cached(store.Ref{TenantID: tenant, ID: id}); h != nil {
+		v.drop(h)
+	}
+}
+
 const (
 	sweepEvery = time.Minute
 	idleSweeps = 60
@@ -295,7 +307,7 @@ func (v *Vault) sweepLoop(ctx context.Context) {
 func (v *Vault) sweep() {
 	v.byID.Range(func(_, value any) bool {
 		h := value.(*Handle)
-		if h.used.Swap(false) {
+		if h.used.Swap(false) || h.unsaved.Load() != nil { // the only copy of a token
 			h.idle = 0
 		} else if h.idle++; h.idle >= idleSweeps {
 			v.drop(h)

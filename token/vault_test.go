@@ -579,6 +579,15 @@ func TestRefreshInIsSpreadAndBounded(t *testing.T) {
 	require.Greater(t, len(seen), 90)
 }
 
+func TestAGrantThatEndsUnusedIsKeptAlive(t *testing.T) {
+	p := &rotating{}
+	unused := token.Grant{RefreshExpiresIn: 30 * 24 * time.Hour}
+	require.Equal(t, 15*24*time.Hour, unused.RefreshIn(p, "x"))
+	require.Zero(t, unused.RefreshIn(nil, "x"))
+	require.Zero(t, token.Grant{}.RefreshIn(p, "x"))
+	require.Equal(t, token.RefreshIn(p, time.Hour, "x"), token.Grant{ExpiresIn: time.Hour, RefreshExpiresIn: 30 * 24 * time.Hour}.RefreshIn(p, "x"))
+}
+
 func TestSecretsDoNotPrint(t *testing.T) {
 	s := token.NewSecret("hush")
 	tok := token.Token{Access: s, Header: []string{"Bearer hush"}, Gen: 3}

@@ -7,7 +7,7 @@ type answer struct {
 	status             int
 	outcome            Outcome
 	err                error
-	reply              *Reply // of OutcomeReplied
+	reply              *Reply // nil for an empty answer
 	hangUp             bool   // there is more of the request, which nobody will read
 	stored, duplicates int
 }
@@ -22,7 +22,7 @@ func unavailable(status int, err error) answer {
 
 func (a *answer) write(w http.ResponseWriter) {
 	h := w.Header()
-	if a.outcome == OutcomeReplied {
+	if a.reply != nil && a.err == nil {
 		if h.Set("Content-Type", "text/plain; charset=utf-8"); a.reply.ContentType != "" {
 			h.Set("Content-Type", a.reply.ContentType)
 		}

@@ -11,6 +11,7 @@ import (
 // Errors of reading a body. They name no content of it.
 var (
 	errNotObject = errors.New("integrations/webhook: body is not a JSON object of at most 128 levels")
+	errNotArray  = errors.New("integrations/webhook: body is not a JSON array of at most 128 levels")
 	errAmbiguous = errors.New("integrations/webhook: routing field occurs twice, escaped or in another case")
 )
 
@@ -71,6 +72,40 @@ func Fields(object []byte, fn func(key, raw []byte) bool) error {
 func atEnd(object []byte, i int) error {
 	if skipSpace(object, i) != len(object) {
 		return errNotObject
+	}
+	return nil
+}
+
+// Elements calls fn for each element of a JSON array in order, with its value as
+// it stands, a slice of array, for bodies that hold several events. It stops, and
+// returns nil, when fn returns false. It is as strict as [Fields]: elements before
+// a fault have been reported. It allocates nothing.
+func Elements(array []byte, fn func(raw []byte) bool) error {
+	i := skipSpace(array, 0)
+	if i >= len(array) || array[i] != '[' {
+		return errNotArray
+	}
+	i = skipSpace(array, i+1)
+	if i < len(array) && array[i] == ']' {
+		i++
+	} else {
+		for more := true; more; {
+			start := skipSpace(array, i)
+			if i = skipValue(array, start, 1); i < 0 {
+				return errNotArray
+			}
+			if !fn(array[start:i:i]) {
+				return nil
+			}
+			if i = skipSpace(array, i); i >= len(array) || array[i] != ',' && array[i] != ']' {
+				return errNotArray
+			}
+			more = array[i] == ','
+			i++
+		}
+	}
+	if skipSpace(array, i) != len(array) {
+		return errNotArray
 	}
 	return nil
 }

@@ -254,3 +254,77 @@ func FuzzF9Fields(f *testing.F) {
 		}
 	})
 }
+
+func TestElementsReportsElementsInOrder(t *testing.T) {
+	var got []string
+	err := webhook.Elements([]byte(" [ {\"a\":[1,2]} ,\n-0.5e+9,\"],\",[[]],null ]\t"), func(raw []byte) bool {
+		got = append(got, string(raw))
+		return true
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{`{"a":[1,2]}`, `-0.5e+9`, `"],"`, `[[]]`, `null`}, got)
+	require.NoError(t, webhook.Elements([]byte(`[]`), func([]byte) bool { panic("no element") }))
+
+	calls := 0
+	err = webhook.Elements([]byte(`[1,2,`), func([]byte) bool {
+		calls++
+		return calls < 2
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2, calls)
+}
+
+// malformedArrays are no JSON arrays, or nest deeper than 128.
+var malformedArrays = []string{
+	``, ` `, `null`, `1`, `{}`, `[`, `]`, `[,]`, `[1,]`, `[,1]`, `[1 2]`, `[1,,2]`, `[1]]`, `[1]x`, `[] []`, `[1],`, `[1}`, `[{]`, `[01]`, `[tru]`,
+	"[\"\n\"]", "\ufeff[]", "[]\x00", `[1`, `[{"a":1]`, nested("[", "]", 129),
+}
+
+func TestElementsRefusesMalformedBodies(t *testing.T) {
+	for _, body := range malformedArrays {
+		require.Error(t, webhook.Elements([]byte(body), func([]byte) bool { return true }), "%q", body)
+	}
+	require.NoError(t, webhook.Elements([]byte(nested("[", "]", 128)), func([]byte) bool { return true }))
+	err := webhook.Elements([]byte(`["secret-value"`), func([]byte) bool { return true })
+	require.NotContains(t, err.Error(), "secret")
+}
+
+func TestElementsDoesNotAllocate(t *testing.T) {
+	body := []byte(`[{"id":1},{"id":2},{"id":3}]`)
+	n := 0
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if err := webhook.Elements(body, func([]byte) bool { n++; return true }); err != nil {
+			panic(err)
+		}
+	}))
+	require.Equal(t, 3*101, n)
+}
+
+// FuzzF9Elements holds Elements against encoding/json.
+func FuzzF9Elements(f *testing.F) {
+	for _, s := range malformedArrays {
+		f.Add([]byte(s))
+	}
+	for _, s := range []string{`[]`, `[{}]`, `[1,"a",[{}],{"a":[]},true,null]`, ` [ 1 , 2 ] `, `["\ud800","\\\""]`, nested("[", "]", 128)} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var got []string
+		err := webhook.Elements(body, func(raw []byte) bool {
+			got = append(got, string(raw))
+			return true
+		})
+		var want []json.RawMessage
+		isArray := bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("["))
+		ok := isArray && json.Valid(body) && depth(t, body) <= 128
+		require.Equal(t, ok, err == nil, "%q", body)
+		if !ok {
+			return
+		}
+		require.NoError(t, json.Unmarshal(body, &want))
+		require.Len(t, got, len(want))
+		for i := range want {
+			require.Equal(t, string(want[i]), got[i])
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/saas-integrations/integrations/crypto"
@@ -84,7 +85,8 @@ type ReceiverConfig struct {
 //	413  the declared length is over Source.MaxBody; nothing was read
 //	503  the Budget is spent
 //	415  the body has a Content-Encoding
-//	408  the body did not arrive within 10 s
+//	408  the body did not arrive within 10 s; behind a middleware whose
+//	     ResponseWriter has no Unwrap method this needs HTTP/2
 //	413  the body turned out longer than Source.MaxBody
 //	401  not signed, wrongly signed, signed too long ago or in the future, or an
 //	     unknown endpoint: the answer is the same for all
@@ -100,8 +102,9 @@ type Receiver struct {
 	cfg ReceiverConfig
 	// decoy stands in for an unknown endpoint, so that a request to one is
 	// verified as long as any other.
-	decoy *Endpoint
-	keep  []string
+	decoy  *Endpoint
+	keep   []string
+	hidden sync.Once // that the writer hides its connection was said
 }
 
 // NewReceiver returns a receiver, or an error that joins all faults of cfg.
@@ -238,9 +241,16 @@ func (rc *Receiver) read(w http.ResponseWriter, r *http.Request, body *bodyBuffe
 	return raw, err
 }
 
-// readWithTimer is for a writer that hides its connection. Closing the body
-// ends a read of it under HTTP/2 and in most wrappers.
+// readWithTimer is for a writer that hides its connection. Closing the body ends a
+// read of it under HTTP/2. Under HTTP/1 nothing but the server's own ReadTimeout
+// does, so that the host is told once.
 func (rc *Receiver) readWithTimer(w http.ResponseWriter, r *http.Request, body *bodyBuffer) ([]byte, error) {
+	if r.ProtoMajor == 1 {
+		rc.hidden.Do(func() {
+			rc.cfg.Logger.WarnContext(r.Context(), "webhook handler cannot bound slow requests: the ResponseWriter in front of it has no Unwrap method; set http.Server.ReadTimeout",
+				"provider", rc.cfg.Provider)
+		})
+	}
 	timer := time.AfterFunc(readTimeout, func() { r.Body.Close() })
 	raw, err := body.readAll(http.MaxBytesReader(w, r.Body, rc.cfg.Source.MaxBody), r.ContentLength, rc.cfg.Source.MaxBody)
 	if !timer.Stop() && err != nil {

@@ -516,3 +516,33 @@ func TestReceiversWithFaultsAreRefused(t *testing.T) {
 		require.ErrorContains(t, err, part)
 	}
 }
+
+// TestAnAcknowledgementFollowsTheEvents: a reply beside notices is given once they
+// are stored, and not before.
+func TestAnAcknowledgementFollowsTheEvents(t *testing.T) {
+	acknowledged := func(cfg *webhook.ReceiverConfig) {
+		cfg.Source.Read = func(r *webhook.Request) (webhook.Receipt, error) {
+			receipt, err := readID(r)
+			receipt.Reply = &webhook.Reply{ContentType: "text/xml", Body: []byte("<ack/>")}
+			return receipt, err
+		}
+	}
+	rc := receiver(t, memstore.New(), ring(t), acknowledged)
+	for range 2 { // a duplicate is acknowledged too
+		w := httptest.NewRecorder()
+		rc.ServeHTTP(w, signed(`{"id":"1","account":"A"}`))
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, "<ack/>", w.Body.String())
+		require.Equal(t, "text/xml", w.Header().Get("Content-Type"))
+	}
+	w := httptest.NewRecorder()
+	receiver(t, failingInbox{}, ring(t), acknowledged).ServeHTTP(w, signed(`{"id":"1","account":"A"}`))
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.NotContains(t, w.Body.String(), "ack")
+}
+
+type failingInbox struct{ store.Inbox }
+
+func (failingInbox) InsertDeliveries(context.Context, []store.Delivery) ([]bool, error) {
+	return nil, errors.New("down")
+}

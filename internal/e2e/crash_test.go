@@ -37,7 +37,7 @@ func (k *killer) refreshed(replica string) {
 // place. It returns how many died.
 func (f *fleet) crashes(kills int) int {
 	k := &killer{f: f, most: kills}
-	f.onRefresh = k.refreshed
+	f.onRefresh(k.refreshed)
 	for round := 0; k.kills.Load() < int64(kills); round++ {
 		f.expire()
 		alive := f.rounds(round)
@@ -51,7 +51,7 @@ func (f *fleet) crashes(kills int) int {
 		f.mu.Unlock()
 		f.start(dead...)
 	}
-	f.onRefresh = nil
+	f.onRefresh(nil)
 	return int(k.kills.Load())
 }
 
@@ -134,12 +134,12 @@ func TestR14PausedHolder(t *testing.T) {
 		for round := range sized(2, 50) {
 			var paused sync.Map
 			var once sync.Once
-			f.onRefresh = func(replica string) {
+			f.onRefresh(func(replica string) {
 				once.Do(func() {
 					paused.Store(replica, true)
 					f.signal(replica, syscall.SIGSTOP)
 				})
-			}
+			})
 			f.expire()
 			results := make(chan report, 2)
 			began := time.Now()
@@ -152,7 +152,7 @@ func TestR14PausedHolder(t *testing.T) {
 			first := <-results
 			require.Zero(t, first.Failed+first.Transient, "%v", first.Errors)
 			require.Less(t, time.Since(began), f.leaseTTL()+5*time.Second, "the other waited longer than a lease")
-			f.onRefresh = nil
+			f.onRefresh(nil)
 			paused.Range(func(name, _ any) bool { f.signal(name.(string), syscall.SIGCONT); return true })
 			second := <-results
 			require.Zero(t, second.Failed, "%v", second.Errors) // it may have been stopped past its own limits

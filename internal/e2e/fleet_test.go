@@ -47,12 +47,23 @@ type fleet struct {
 	expire func() // ends the access tokens of all rows
 	exec   func(query string)
 
-	// onRefresh, when set, is called for each refresh after the provider did its
-	// work and before it answers.
-	onRefresh func(replica string)
-
 	mu       sync.Mutex
 	replicas map[string]*process
+	watch    func(replica string)
+}
+
+// onRefresh calls fn for each refresh after the provider did its work and before
+// it answers; nil ends that.
+func (f *fleet) onRefresh(fn func(replica string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watch = fn
+}
+
+func (f *fleet) watcher() func(replica string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.watch
 }
 
 // process is a running replica.
@@ -132,8 +143,8 @@ func (f *fleet) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
-	if f.onRefresh != nil && strings.Contains(string(body), "grant_type=refresh_token") {
-		f.onRefresh(r.Header.Get(headerFrom))
+	if watch := f.watcher(); watch != nil && strings.Contains(string(body), "grant_type=refresh_token") {
+		watch(r.Header.Get(headerFrom))
 	}
 	for k, v := range resp.Header {
 		w.Header()[k] = v

@@ -17,7 +17,12 @@
 // What is said about GitHub was read in docs.github.com and github.com/github/docs
 // in November 2026 where a comment names the page. From memory, and not
 // confirmed by a document, are: the paths of an App and the host for uploads on
-// SUBDOMAIN.ghe.com; 401 and 422 as answers to minting.
+// SUBDOMAIN.ghe.com; 401 and 422 as answers to minting; 404 and 422 for a commit
+// that does not exist; that pull requests are listed by page numbers at any size.
+// [Sync] relies on answers that others have reported: 409 for the commits of an
+// empty repository (github/rest-api-description#385), 410 for issues that are
+// turned off (ossf/allstar#64), 404 "No common ancestor" (caarlos0/fork-cleaner#31),
+// and lists of issues that take no page numbers (google/go-github#3565).
 package githubapp
 
 import (

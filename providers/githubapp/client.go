@@ -99,11 +99,11 @@ const (
 var errAnswer = fmt.Errorf("integrations/githubapp: answer is not GitHub's JSON: %w", providers.ErrTransient)
 
 // api makes this adapter's own calls.
-var api = providers.API{Adapter: "githubapp", Meaning: func(a providers.APIAnswer) (error, string) {
+var api = providers.API{Adapter: "githubapp", Meaning: func(a providers.APIAnswer) (string, error) {
 	if limited(a.Status, a.Header, a.Body) {
-		return &ratelimit.Error{RetryAt: retryAt(a.Header, time.Now()), Scope: Key}, ""
+		return "", &ratelimit.Error{RetryAt: retryAt(a.Header, time.Now()), Scope: Key}
 	}
-	return nil, ""
+	return "", nil
 }}
 
 // get reads from the API with a token that is not stored anywhere yet, and

@@ -88,7 +88,9 @@ var (
 	_ providers.Revoker             = (*App)(nil)
 	_ providers.WebhookReceiver     = (*App)(nil)
 	_ providers.AnswerClassifier    = (*App)(nil)
+	_ providers.LimitReader         = (*App)(nil)
 	_ providers.SubscriptionRenewer = (*App)(nil)
+	_ providers.SubscriptionEnder   = (*App)(nil)
 )
 
 // New returns the app. It never fails: the Manager reports every fault of the

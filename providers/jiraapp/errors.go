@@ -74,23 +74,23 @@ var errScope = fmt.Errorf("%w: %w", providers.ErrForbidden, &providers.MissingSc
 
 // meaning tells what a refusal means. The code is the first field Jira complains
 // of, if it complains of fields.
-func meaning(a providers.APIAnswer) (kind error, code string) {
+func meaning(a providers.APIAnswer) (code string, kind error) {
 	switch {
 	case limited(a.Status, a.Header):
 		scope := providers.PlainCode(a.Header.Get("RateLimit-Reason"))
 		if scope == "" {
 			scope = Key
 		}
-		return &ratelimit.Error{RetryAt: retryAt(a.Header, time.Now()), Scope: scope}, "rate_limited"
+		return "rate_limited", &ratelimit.Error{RetryAt: retryAt(a.Header, time.Now()), Scope: scope}
 	case wrongScope(a.Status, a.Body):
-		return errScope, "scope_does_not_match"
+		return "scope_does_not_match", errScope
 	}
 	if e := messages(a); e != nil {
 		for _, field := range slices.Sorted(maps.Keys(e.Errors)) {
-			return nil, field
+			return field, nil
 		}
 	}
-	return nil, ""
+	return "", nil
 }
 
 // messages reads {"errorMessages":[],"errors":{}}, nil for anything else.
@@ -105,7 +105,7 @@ func messages(a providers.APIAnswer) *jira.Error {
 // refusal is the error of an answer that is not a success.
 func refusal(a providers.APIAnswer) error {
 	e := &providers.CallError{Adapter: adapter, Status: a.Status}
-	e.Kind, e.Code = meaning(a)
+	e.Code, e.Kind = meaning(a)
 	e.Code = providers.PlainCode(e.Code)
 	if e.Kind == nil {
 		e.Kind = providers.StatusMeaning(a.Status, a.Header)
@@ -128,17 +128,31 @@ const (
 	longestPause = 24 * time.Hour
 )
 
-// retryAt is when a refused call may be tried again: Retry-After, else
-// X-RateLimit-Reset, which is ISO 8601 with or without seconds
+// LimitedFor implements providers.LimitReader: some answers say when a limit ends
+// in X-RateLimit-Reset alone.
+func (a *App) LimitedFor(header http.Header, _ []byte) time.Duration {
+	return pause(header, time.Now())
+}
+
+// pause is how long an answer asks to wait, 0 when it does not say: Retry-After,
+// else X-RateLimit-Reset, which is ISO 8601 with or without seconds
 // (developer.atlassian.com/cloud/jira/platform/rate-limiting, checked 2026-11).
-func retryAt(h http.Header, now time.Time) time.Time {
+func pause(h http.Header, now time.Time) time.Duration {
 	if wait := token.ParseRetryAfter(h, now); wait > 0 {
-		return now.Add(wait)
+		return wait
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00"} {
-		if at, err := time.Parse(layout, h.Get("X-RateLimit-Reset")); err == nil && at.After(now) {
-			return now.Add(min(at.Sub(now), longestPause))
+		if at, err := time.Parse(layout, h.Get("X-RateLimit-Reset")); err == nil {
+			return min(max(at.Sub(now), 0), longestPause)
 		}
+	}
+	return 0
+}
+
+// retryAt is when a refused call may be tried again.
+func retryAt(h http.Header, now time.Time) time.Time {
+	if wait := pause(h, now); wait > 0 {
+		return now.Add(wait)
 	}
 	return now.Add(unknownPause)
 }

@@ -118,6 +118,21 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestTheLimiterHearsOfTheReset: the connection pauses as long as the answer says.
+func TestTheLimiterHearsOfTheReset(t *testing.T) {
+	w := answers(answer(429, `{}`, "X-RateLimit-Reset", time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339)))
+	conn := connection(t, w, func(c *providers.ConnectionConfig) { c.Limiter = ratelimit.NewLocal() })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 2 {
+		_, err := jiraapp.GetIssue(ctx, conn, "ACME-1")
+		var limit *ratelimit.Error
+		require.ErrorAs(t, err, &limit)
+		require.InDelta(t, 1800, time.Until(limit.RetryAt).Seconds(), 5)
+	}
+	require.Len(t, w.sent, 1, "the second call is not sent")
+}
+
 func TestClassify(t *testing.T) {
 	require.NoError(t, jiraapp.Classify(nil))
 	own := errors.New("mine")

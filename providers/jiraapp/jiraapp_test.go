@@ -341,10 +341,14 @@ func TestRenew(t *testing.T) {
 	}
 }
 
-func TestRevokeDeletesWebhooks(t *testing.T) {
+func TestNothingIsRevoked(t *testing.T) {
+	require.ErrorIs(t, app().Revoke(t.Context(), providers.Revocation{}), errors.ErrUnsupported)
+}
+
+func TestEndSubscriptions(t *testing.T) {
 	hosts, err := providers.NewHosts(app().Info().Hosts...)
 	require.NoError(t, err)
-	revoke := func(w *wire, change ...func(*providers.Revocation)) error {
+	end := func(w *wire, change ...func(*providers.Revocation)) error {
 		r := providers.Revocation{
 			ExternalID: cloud, AccessToken: token.NewSecret("access-0"), RefreshToken: token.NewSecret("refresh-0"),
 			Subscriptions: []providers.Subscription{{Name: "a", RemoteID: "7"}, {Name: "b", RemoteID: "9"}},
@@ -353,32 +357,36 @@ func TestRevokeDeletesWebhooks(t *testing.T) {
 		for _, fn := range change {
 			fn(&r)
 		}
-		return app().Revoke(t.Context(), r)
+		return app().EndSubscriptions(t.Context(), r)
 	}
 	w := answers(answer(202, ""))
-	require.ErrorIs(t, revoke(w), errors.ErrUnsupported)
+	require.NoError(t, end(w))
 	require.Equal(t, recorded{"DELETE", base + "3/webhook", "application/json", "Bearer access-0", `{"webhookIds":[7,9]}`}, w.one(t))
 
 	// A token that has ended is renewed, once.
 	w = answers(answer(401, `{"code":401,"message":"Unauthorized"}`), answer(200, granted), answer(202, ""))
-	require.ErrorIs(t, revoke(w), errors.ErrUnsupported)
+	require.NoError(t, end(w))
 	require.Len(t, w.sent, 3)
 	require.Equal(t, "Bearer access-1", w.sent[2].authorization)
+	w = answers(answer(401, `{}`), answer(200, granted), answer(401, `{}`))
+	require.ErrorIs(t, end(w), providers.ErrReconnectRequired)
+	require.Len(t, w.sent, 3)
+	// One without the scope is not.
+	w = answers(answer(401, `{"code":401,"message":"Unauthorized; scope does not match"}`))
+	require.ErrorIs(t, end(w), providers.ErrForbidden)
+	require.Len(t, w.sent, 1)
 
 	// What is gone is no error.
 	for _, w := range []*wire{answers(answer(404, "{}")), answers(answer(401, "{}"), answer(403, `{"error":"invalid_grant"}`))} {
-		require.ErrorIs(t, revoke(w), errors.ErrUnsupported)
+		require.NoError(t, end(w))
 	}
-	// Without webhooks, or without a site, nothing is sent.
+	require.NoError(t, end(answers(answer(401, "{}")), func(r *providers.Revocation) { r.RefreshToken = token.Secret{} }))
 	w = answers(answer(500, ""))
-	require.ErrorIs(t, revoke(w, func(r *providers.Revocation) { r.Subscriptions = nil }), errors.ErrUnsupported)
-	require.ErrorIs(t, revoke(w, func(r *providers.Revocation) { r.ExternalID = "../x" }), errors.ErrUnsupported)
+	require.NoError(t, end(w, func(r *providers.Revocation) { r.Subscriptions = nil }))
+	require.ErrorIs(t, end(w, func(r *providers.Revocation) { r.ExternalID = "../x" }), providers.ErrInvalid)
+	require.ErrorIs(t, end(w, func(r *providers.Revocation) { r.Subscriptions[0].RemoteID = "x" }), providers.ErrInvalid)
 	require.Empty(t, w.sent)
 	// A failure is one.
-	err = revoke(answers(answer(503, "")))
-	require.ErrorIs(t, err, providers.ErrProviderDown)
-	require.NotErrorIs(t, err, errors.ErrUnsupported)
-	err = revoke(answers(answer(401, "{}"), answer(500, "")))
-	require.NotErrorIs(t, err, errors.ErrUnsupported)
-	require.ErrorIs(t, revoke(answers(answer(202, "")), func(r *providers.Revocation) { r.Subscriptions[0].RemoteID = "x" }), providers.ErrInvalid)
+	require.ErrorIs(t, end(answers(answer(503, ""))), providers.ErrProviderDown)
+	require.Error(t, end(answers(answer(401, "{}"), answer(500, ""))))
 }

@@ -185,28 +185,26 @@ func (a *App) request(form url.Values) token.Request {
 	}
 }
 
-// errNoRevocation is the end of every revocation.
+// Revoke implements providers.Revoker and says that nothing was revoked: the error
+// wraps errors.ErrUnsupported, which the Manager does not report as a failure.
+// Atlassian documents no call that revokes a grant (looked for in 2026-11). Tokens
+// that were forgotten here end by themselves, within an hour and 90 days, or when
+// the user removes the app at id.atlassian.com under "Connected apps".
+func (a *App) Revoke(context.Context, providers.Revocation) error { return errNoRevocation }
+
 var errNoRevocation = fmt.Errorf("integrations/jiraapp: Atlassian has no call that revokes a grant: %w", errors.ErrUnsupported)
 
-// Revoke implements providers.Revoker as far as Atlassian lets it: it deletes
-// the dynamic webhooks of r.Subscriptions. No call that revokes a grant is
-// documented (looked for in 2026-11): the tokens that were forgotten here end by
-// themselves, within an hour and 90 days, or when the user removes the app at
-// id.atlassian.com under "Connected apps". Revoke therefore never returns nil:
-// after its work the error wraps errors.ErrUnsupported, which the Manager does
-// not report as a failure.
-func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
-	if len(r.Subscriptions) > 0 && isCloudID(r.ExternalID) {
-		if err := a.dropWebhooks(ctx, r); err != nil {
-			return err
-		}
+// EndSubscriptions implements providers.SubscriptionEnder: it deletes the dynamic
+// webhooks of an integration that is over, of which nobody would hear any more and
+// which would count among the user's five for up to 30 days. A token that has ended
+// is renewed once; nobody else will.
+func (a *App) EndSubscriptions(ctx context.Context, r providers.Revocation) error {
+	if len(r.Subscriptions) == 0 {
+		return nil
 	}
-	return errNoRevocation
-}
-
-// dropWebhooks deletes webhooks with a token that is not stored any more. One
-// that has ended is renewed once: nobody else will.
-func (a *App) dropWebhooks(ctx context.Context, r providers.Revocation) error {
+	if !isCloudID(r.ExternalID) {
+		return fmt.Errorf("%w: the integration's external id is no cloud id", providers.ErrInvalid)
+	}
 	ids, err := webhookIDs(r.Subscriptions)
 	if err != nil {
 		return err
@@ -218,17 +216,17 @@ func (a *App) dropWebhooks(ctx context.Context, r providers.Revocation) error {
 		return err
 	}
 	if !r.AccessToken.IsZero() {
-		if err = drop(r.AccessToken); err == nil || !isStatus(err, http.StatusUnauthorized) {
+		if err = drop(r.AccessToken); !errors.Is(err, providers.ErrReconnectRequired) {
 			return gone(err)
 		}
 	}
-	g, renewErr := a.Renew(ctx, token.Renewal{Client: r.Client, RefreshToken: r.RefreshToken})
+	g, err := a.Renew(ctx, token.Renewal{Client: r.Client, RefreshToken: r.RefreshToken})
 	var refused *token.Error
-	if errors.As(renewErr, &refused) && refused.Outcome == token.DeadGrant {
-		return nil // gone already, and its webhooks end with it
+	if errors.As(err, &refused) && refused.Outcome == token.DeadGrant {
+		return nil // nobody can, and they end by themselves
 	}
-	if renewErr != nil {
-		return renewErr
+	if err != nil {
+		return err
 	}
 	return gone(drop(g.AccessToken))
 }

@@ -1,9 +1,7 @@
 package jiraapp
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -187,17 +185,16 @@ func matched(raw []byte) ([]string, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
+	var ids []string
+	numbers := true
+	err := webhook.Elements(raw, func(e []byte) bool {
+		var id int64
+		id, numbers = webhook.Int(e)
+		ids = append(ids, strconv.FormatInt(id, 10))
+		return numbers
+	})
+	if err != nil || !numbers {
 		return nil, errBody
-	}
-	ids := make([]string, len(list))
-	for i, e := range list {
-		id, ok := webhook.Int(bytes.TrimSpace(e))
-		if !ok {
-			return nil, errBody
-		}
-		ids[i] = strconv.FormatInt(id, 10)
 	}
 	return ids, nil
 }

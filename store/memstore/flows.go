@@ -43,7 +43,8 @@ func (s *Store) ConsumeFlow(ctx context.Context, stateHash string) (store.Flow, 
 	}
 	f.used = true
 	out := f.Flow
-	out.Verifier, out.Scopes, out.TTL = clone(f.Verifier), clone(f.Scopes), 0
+	out.Verifier, out.Scopes, out.TTL = cloneBytes(f.Verifier), clone(f.Scopes), 0
+	f.Verifier = nil
 	return out, nil
 }
 

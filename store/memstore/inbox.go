@@ -40,6 +40,7 @@ func (s *Store) insertChange(d *store.Delivery, t time.Time) {
 }
 
 func (s *Store) insert(d *store.Delivery, t time.Time) bool {
+	found := false
 	for _, other := range s.deliveries {
 		if other.Provider != d.Provider || other.IntegrationID != d.IntegrationID ||
 			other.DeliveryID != d.DeliveryID && (d.BodyHash == "" || other.BodyHash != d.BodyHash) {
@@ -48,11 +49,14 @@ func (s *Store) insert(d *store.Delivery, t time.Time) bool {
 		if other.State == store.Dead {
 			other.revive(t)
 		}
+		found = true
+	}
+	if found {
 		return false
 	}
 	s.sequence++
 	row := &delivery{Delivery: *d, sequence: s.sequence}
-	row.Body, row.Headers = clone(d.Body), clone(d.Headers)
+	row.Body, row.Headers = cloneBytes(d.Body), cloneBytes(d.Headers)
 	row.State, row.Claims, row.Starts, row.LastError = store.Pending, 0, 0, ""
 	row.OccurredAt = millis(d.OccurredAt)
 	row.ReceivedAt, row.RunAt, row.UpdatedAt = t, t, t
@@ -151,7 +155,7 @@ func (s *Store) FinishDelivery(ctx context.Context, f store.FinishDelivery) (boo
 	d.State, d.LastError = f.State, f.Error
 	d.owner, d.leaseUntil, d.UpdatedAt = "", time.Time{}, t
 	if f.State == store.Pending {
-		d.RunAt = t.Add(f.RetryIn)
+		d.RunAt = millis(t.Add(f.RetryIn))
 	}
 	return true, nil
 }
@@ -177,7 +181,7 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) ([]st
 		return nil, err
 	}
 	defer unlock()
-	found := s.query(q)
+	found := s.query(q, func(*delivery) bool { return true })
 	out := make([]store.Delivery, len(found))
 	for i, d := range found {
 		out[i] = d.copyOut()
@@ -194,23 +198,21 @@ func (s *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (in
 	}
 	defer unlock()
 	t, n := now(), 0
-	for _, d := range s.query(q) {
-		if d.State != store.Pending {
-			d.revive(t)
-			n++
-		}
+	for _, d := range s.query(q, func(d *delivery) bool { return d.State != store.Pending }) {
+		d.revive(t)
+		n++
 	}
 	return n, nil
 }
 
-// query returns the rows that match, newest first.
-func (s *Store) query(q store.DeliveryQuery) []*delivery {
+// query returns the rows that match and are wanted, newest first.
+func (s *Store) query(q store.DeliveryQuery, wanted func(d *delivery) bool) []*delivery {
 	if q.TenantID == "" && !q.AllTenants {
 		return nil
 	}
 	var found []*delivery
 	for _, d := range s.deliveries {
-		if (q.AllTenants || d.TenantID == q.TenantID) &&
+		if wanted(d) && (q.AllTenants || d.TenantID == q.TenantID) &&
 			(q.ID == "" || d.ID == q.ID) &&
 			(q.IntegrationID == "" || d.IntegrationID == q.IntegrationID) &&
 			(q.Provider == "" || d.Provider == q.Provider) &&
@@ -250,7 +252,7 @@ func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState,
 }
 
 // CountDeliveries implements store.Inbox.
-func (s *Store) CountDeliveries(ctx context.Context) (store.DeliveryCounts, error) {
+func (s *Store) CountDeliveries(ctx context.Context, match []store.Match) (store.DeliveryCounts, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return store.DeliveryCounts{}, err
@@ -259,6 +261,9 @@ func (s *Store) CountDeliveries(ctx context.Context) (store.DeliveryCounts, erro
 	var n store.DeliveryCounts
 	t := now()
 	for _, d := range s.deliveries {
+		if match != nil && !matches(match, d) {
+			continue
+		}
 		switch d.State {
 		case store.Done:
 			n.Done++
@@ -274,6 +279,6 @@ func (s *Store) CountDeliveries(ctx context.Context) (store.DeliveryCounts, erro
 
 func (d *delivery) copyOut() store.Delivery {
 	out := d.Delivery
-	out.Body, out.Headers = clone(d.Body), clone(d.Headers)
+	out.Body, out.Headers = cloneBytes(d.Body), cloneBytes(d.Headers)
 	return out
 }

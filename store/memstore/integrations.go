@@ -34,6 +34,11 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 				return store.Integration{}, fmt.Errorf("integrations/store/memstore: connect: %w", store.ErrTaken)
 			}
 		}
+		for _, other := range s.integrations {
+			if c.ExternalAlias != "" && other.Provider == c.Provider && other.ExternalAlias == c.ExternalAlias {
+				other.ExternalAlias = ""
+			}
+		}
 	}
 	if row == nil {
 		row = &store.Integration{
@@ -43,7 +48,7 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	}
 	row.Status, row.StatusReason = store.Active, ""
 	row.ExternalID, row.ExternalAlias, row.ExclusiveKey = c.ExternalID, c.ExternalAlias, c.ExclusiveKey
-	row.AccessToken, row.RefreshToken, row.KeyID = clone(c.AccessToken), clone(c.RefreshToken), c.KeyID
+	row.AccessToken, row.RefreshToken, row.KeyID = cloneBytes(c.AccessToken), cloneBytes(c.RefreshToken), c.KeyID
 	row.TokenExpiresAt, row.RefreshExpiresAt = after(t, c.ExpiresIn), after(t, c.RefreshExpiresIn)
 	row.NextRefreshAt, row.LastRefreshAt = after(t, c.RefreshIn), time.Time{}
 	row.Scopes, row.ProviderData = clone(c.Scopes), clone(c.ProviderData)
@@ -137,10 +142,10 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 	defer unlock()
 	t := now()
 	row := s.get(c.TenantID, c.ID)
-	if row == nil || row.Status != store.Active || row.TokenGen != c.SeenGen {
+	if row == nil || row.Status != store.Active && row.Status != store.Suspended || row.TokenGen != c.SeenGen {
 		return false, nil
 	}
-	row.AccessToken, row.RefreshToken, row.KeyID = clone(c.AccessToken), clone(c.RefreshToken), c.KeyID
+	row.AccessToken, row.RefreshToken, row.KeyID = cloneBytes(c.AccessToken), cloneBytes(c.RefreshToken), c.KeyID
 	row.TokenExpiresAt, row.NextRefreshAt = after(t, c.ExpiresIn), after(t, c.RefreshIn)
 	if !c.KeepRefreshExpiry {
 		row.RefreshExpiresAt = after(t, c.RefreshExpiresIn)
@@ -174,10 +179,10 @@ func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, err
 	}
 	row.RefreshFails++
 	row.RefreshError = f.Code
-	row.NextRefreshAt = t.Add(f.RetryIn)
+	row.NextRefreshAt = millis(t.Add(f.RetryIn))
 	s.release(row)
 	if f.HoldLease > 0 {
-		row.LeaseUntil = t.Add(f.HoldLease)
+		row.LeaseUntil = millis(t.Add(f.HoldLease))
 	}
 	s.insertChange(f.Change, t)
 	return true, nil

@@ -30,6 +30,7 @@ type subscriptionKey struct {
 
 type subscription struct {
 	store.Subscription
+	owner string
 	until time.Time
 }
 
@@ -65,7 +66,7 @@ func (s *Store) SaveCheckpoint(ctx context.Context, ref store.Ref, name string, 
 	if c.version != version {
 		return 0, fmt.Errorf("integrations/store/memstore: checkpoint: %w", store.ErrConflict)
 	}
-	c.value = clone(value)
+	c.value = cloneBytes(value)
 	c.version++
 	return c.version, nil
 }
@@ -121,7 +122,11 @@ func (s *Store) PutEndpoint(ctx context.Context, e store.Endpoint) error {
 	}
 	defer unlock()
 	old := s.endpoints[e.ID]
-	if old != nil && old.TenantID != e.TenantID {
+	taken := old != nil && old.TenantID != e.TenantID
+	for _, other := range s.endpoints {
+		taken = taken || other.ID != e.ID && other.Provider == e.Provider && other.PathHash == e.PathHash
+	}
+	if taken {
 		return fmt.Errorf("integrations/store/memstore: endpoint: %w", store.ErrConflict)
 	}
 	row := copyEndpoint(e)
@@ -214,7 +219,7 @@ func (s *Store) ListSubscriptions(ctx context.Context, ref store.Ref) ([]store.S
 }
 
 // ClaimSubscriptions implements store.Endpoints.
-func (s *Store) ClaimSubscriptions(ctx context.Context, _ string, limit int, ttl time.Duration) ([]store.Subscription, error) {
+func (s *Store) ClaimSubscriptions(ctx context.Context, c store.ClaimSubscriptions) ([]store.Subscription, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -223,20 +228,42 @@ func (s *Store) ClaimSubscriptions(ctx context.Context, _ string, limit int, ttl
 	t := now()
 	var due []*subscription
 	for _, sub := range s.subscriptions {
-		if !sub.RenewAt.IsZero() && !sub.RenewAt.After(t) && sub.until.Before(t) {
+		if !sub.RenewAt.IsZero() && !sub.RenewAt.After(t) && sub.until.Before(t) && slices.Contains(c.Providers, sub.Provider) {
 			due = append(due, sub)
 		}
 	}
 	slices.SortFunc(due, func(a, b *subscription) int {
 		return cmp.Or(a.RenewAt.Compare(b.RenewAt), cmp.Compare(a.Name, b.Name))
 	})
-	due = due[:min(len(due), max(limit, 0))]
+	due = due[:min(len(due), max(c.Limit, 0))]
 	out := make([]store.Subscription, len(due))
 	for i, sub := range due {
-		sub.until = t.Add(ttl)
+		sub.owner, sub.until = c.Owner, t.Add(c.TTL)
 		out[i] = copySubscription(sub.Subscription)
 	}
 	return out, nil
+}
+
+// FinishSubscription implements store.Endpoints.
+func (s *Store) FinishSubscription(ctx context.Context, f store.FinishSubscription) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	key := subscriptionKey{store.Ref{TenantID: f.Subscription.TenantID, ID: f.Subscription.IntegrationID}, f.Subscription.Name}
+	row := s.subscriptions[key]
+	if row == nil || f.Owner == "" || row.owner != f.Owner {
+		return false, nil
+	}
+	if f.Delete {
+		delete(s.subscriptions, key)
+		return true, nil
+	}
+	created := row.CreatedAt
+	*row = subscription{Subscription: copySubscription(f.Subscription)}
+	row.CreatedAt, row.UpdatedAt = created, now()
+	return true, nil
 }
 
 // DeleteSubscription implements store.Endpoints.
@@ -251,13 +278,13 @@ func (s *Store) DeleteSubscription(ctx context.Context, ref store.Ref, name stri
 }
 
 func copyEndpoint(e store.Endpoint) store.Endpoint {
-	e.Secret, e.PreviousSecret = clone(e.Secret), clone(e.PreviousSecret)
+	e.Secret, e.PreviousSecret = cloneBytes(e.Secret), cloneBytes(e.PreviousSecret)
 	e.PreviousUntil = millis(e.PreviousUntil)
 	return e
 }
 
 func copySubscription(s store.Subscription) store.Subscription {
-	s.Data = clone(s.Data)
+	s.Data = cloneBytes(s.Data)
 	s.ExpiresAt, s.RenewAt = millis(s.ExpiresAt), millis(s.RenewAt)
 	return s
 }

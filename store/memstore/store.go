@@ -75,3 +75,11 @@ func clone[T any](s []T) []T {
 	}
 	return append(make([]T, 0, len(s)), s...)
 }
+
+// cloneBytes is clone for bytes, of which none are nil.
+func cloneBytes(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return clone(b)
+}

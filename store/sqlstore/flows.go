@@ -34,6 +34,7 @@ func (s *Store) PutFlow(ctx context.Context, f store.Flow) error {
 func (s *Store) ConsumeFlow(ctx context.Context, stateHash string) (store.Flow, error) {
 	var f store.Flow
 	err := s.write(ctx, "consume flow", func(tx *sql.Tx) error {
+		f = store.Flow{}
 		n, err := s.exec(ctx, tx, "UPDATE {p}oauth_flows SET consumed_at = {now} WHERE state_hash = ? AND consumed_at IS NULL AND expires_at > {now}", stateHash)
 		if err != nil {
 			return err
@@ -51,7 +52,10 @@ func (s *Store) ConsumeFlow(ctx context.Context, stateHash string) (store.Flow, 
 			return err
 		}
 		f.CreatedAt = at(created)
-		f.Scopes, err = words(scopes)
+		if f.Scopes, err = words(scopes); err != nil {
+			return err
+		}
+		_, err = s.exec(ctx, tx, "UPDATE {p}oauth_flows SET verifier = NULL WHERE state_hash = ?", stateHash)
 		return err
 	})
 	if err != nil {

@@ -116,22 +116,12 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) ([
 	if len(c.Match) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	var match []string
-	var args []any
-	for _, m := range c.Match {
-		if m.EventType == "" {
-			match = append(match, "provider = ?")
-			args = append(args, m.Provider)
-		} else {
-			match = append(match, "provider = ? AND event_type = ?")
-			args = append(args, m.Provider, m.EventType)
-		}
-	}
+	match, args := matching(c.Match)
 	var out []store.Delivery
 	err := s.claim(ctx, claim{
 		what: "claim deliveries", table: "webhook_inbox", key: []string{"id"}, columns: deliveryColumns,
 		set: "lease_owner = ?, lease_until = {now}+?, claims = claims+1, updated_at = {now}", setArgs: []any{c.Owner, millis(c.TTL)},
-		match: "status = 0 AND run_at <= {now} AND lease_until < {now} AND (" + strings.Join(match, " OR ") + ")", matchArgs: args,
+		match: "status = 0 AND run_at <= {now} AND lease_until < {now} AND " + match, matchArgs: args,
 		order: "run_at, id", limit: c.Limit,
 		scan: func(row scanner) error {
 			d, err := scanDelivery(row)
@@ -141,6 +131,22 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) ([
 	})
 	slices.SortFunc(out, func(a, b store.Delivery) int { return cmp.Or(a.RunAt.Compare(b.RunAt), cmp.Compare(a.ID, b.ID)) })
 	return out, err
+}
+
+// matching is the condition of some matches, in parentheses.
+func matching(ms []store.Match) (string, []any) {
+	var conditions []string
+	var args []any
+	for _, m := range ms {
+		if m.EventType == "" {
+			conditions = append(conditions, "provider = ?")
+			args = append(args, m.Provider)
+		} else {
+			conditions = append(conditions, "provider = ? AND event_type = ?")
+			args = append(args, m.Provider, m.EventType)
+		}
+	}
+	return "(" + strings.Join(conditions, " OR ") + ")", args
 }
 
 // StartDelivery implements store.Inbox.
@@ -261,9 +267,17 @@ func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState,
 }
 
 // CountDeliveries implements store.Inbox.
-func (s *Store) CountDeliveries(ctx context.Context) (store.DeliveryCounts, error) {
+func (s *Store) CountDeliveries(ctx context.Context, match []store.Match) (store.DeliveryCounts, error) {
 	var c store.DeliveryCounts
-	err := s.rows(ctx, s.db, "count deliveries", "SELECT status, COUNT(*), MAX({now}-run_at) FROM {p}webhook_inbox GROUP BY status", nil, func(row scanner) error {
+	which, args := "", []any(nil)
+	if match != nil {
+		if len(match) == 0 {
+			return c, ctx.Err()
+		}
+		which, args = matching(match)
+		which = " WHERE " + which
+	}
+	err := s.rows(ctx, s.db, "count deliveries", "SELECT status, COUNT(*), MAX({now}-run_at) FROM {p}webhook_inbox"+which+" GROUP BY status", args, func(row scanner) error {
 		var state store.DeliveryState
 		var n, wait int64
 		if err := row.Scan(&state, &n, &wait); err != nil {

@@ -80,6 +80,12 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 		if !stored {
 			return s.whyNot(ctx, tx, c)
 		}
+		if c.ExclusiveKey != "" && c.ExternalAlias != "" {
+			if _, err := s.exec(ctx, tx, "UPDATE {p}integrations SET external_alias = NULL WHERE provider = ? AND external_alias = ? AND id <> ?",
+				c.Provider, c.ExternalAlias, c.ID); err != nil {
+				return err
+			}
+		}
 		if c.Change != nil {
 			if _, err := s.insert(ctx, tx, []store.Delivery{*c.Change}); err != nil {
 				return err
@@ -224,7 +230,7 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
  refresh_expires_at = CASE WHEN ? THEN refresh_expires_at ELSE {now}+? END,
  token_gen = token_gen+1, version = version+1, refresh_fails = 0, refresh_error = '', last_refresh_at = {now}, updated_at = {now},
  lease_owner = NULL, lease_until = 0
- WHERE id = ? AND tenant_id = ? AND status = 'active' AND token_gen = ?`,
+ WHERE id = ? AND tenant_id = ? AND status IN ('active', 'suspended') AND token_gen = ?`,
 		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID), scopes, textOrNull(c.ProviderData), orNever(c.ExpiresIn), orNever(c.RefreshIn),
 		c.KeepRefreshExpiry, orNever(c.RefreshExpiresIn), c.ID, c.TenantID, c.SeenGen)
 }

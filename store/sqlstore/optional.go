@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/saas-integrations/integrations/store"
@@ -177,22 +179,42 @@ func (s *Store) ListSubscriptions(ctx context.Context, ref store.Ref) ([]store.S
 }
 
 // ClaimSubscriptions implements store.Endpoints.
-func (s *Store) ClaimSubscriptions(ctx context.Context, owner string, limit int, ttl time.Duration) ([]store.Subscription, error) {
-	if limit <= 0 {
+func (s *Store) ClaimSubscriptions(ctx context.Context, c store.ClaimSubscriptions) ([]store.Subscription, error) {
+	if len(c.Providers) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
+	}
+	args := make([]any, len(c.Providers))
+	for i, p := range c.Providers {
+		args[i] = p
 	}
 	var out []store.Subscription
 	err := s.claim(ctx, claim{
 		what: "claim subscriptions", table: "subscriptions", key: []string{"tenant_id", "integration_id", "name"}, columns: subscriptionColumns,
-		set: "lease_owner = ?, lease_until = {now}+?, version = version+1", setArgs: []any{owner, millis(ttl)},
-		match: "renew_at IS NOT NULL AND renew_at <= {now} AND lease_until < {now}", order: "renew_at, name", limit: limit,
+		set: "lease_owner = ?, lease_until = {now}+?, version = version+1", setArgs: []any{c.Owner, millis(c.TTL)},
+		match:     "renew_at IS NOT NULL AND renew_at <= {now} AND lease_until < {now} AND provider IN (" + in(len(args)) + ")",
+		matchArgs: args, order: "renew_at, name", limit: c.Limit,
 		scan: func(row scanner) error {
 			sub, err := scanSubscription(row)
 			out = append(out, sub)
 			return err
 		},
 	})
+	slices.SortFunc(out, func(a, b store.Subscription) int {
+		return cmp.Or(a.RenewAt.Compare(b.RenewAt), cmp.Compare(a.Name, b.Name))
+	})
 	return out, err
+}
+
+// FinishSubscription implements store.Endpoints.
+func (s *Store) FinishSubscription(ctx context.Context, f store.FinishSubscription) (bool, error) {
+	sub := f.Subscription
+	const which = " WHERE tenant_id = ? AND integration_id = ? AND name = ? AND lease_owner = ?"
+	if f.Delete {
+		return s.one(ctx, "finish subscription", "DELETE FROM {p}subscriptions"+which, sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
+	}
+	return s.one(ctx, "finish subscription", `UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = ?, expires_at = ?, renew_at = ?,
+ updated_at = {now}, version = version+1, lease_owner = NULL, lease_until = 0`+which,
+		sub.Provider, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), moment(sub.RenewAt), sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
 }
 
 func (s *Store) subscriptions(ctx context.Context, what, query string, args ...any) ([]store.Subscription, error) {

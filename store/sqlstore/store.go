@@ -242,9 +242,9 @@ func orNull(s string) any {
 	return s
 }
 
-// bytesOrNull is NULL for nil, and the bytes, even none, otherwise.
+// bytesOrNull is NULL for no bytes.
 func bytesOrNull(b []byte) any {
-	if b == nil {
+	if len(b) == 0 {
 		return nil
 	}
 	return b

@@ -114,6 +114,27 @@ func (s *suite) promises(t *testing.T) {
 		f.Verifier[0] = 'X'
 		equal(t, "Verifier", must[store.Flow](t)(st.ConsumeFlow(t.Context(), f.StateHash)).Verifier, []byte{1, 0, 2})
 	})
+	s.sentence(t, "empty bytes come back as nil", func(t *testing.T, st store.Store) {
+		c := s.fresh("t1", "slack")
+		c.RefreshToken = []byte{}
+		equal(t, "RefreshToken", s.put(t, st, c).RefreshToken == nil, true)
+		if cp, has := st.(store.Checkpoints); has {
+			ref := store.Ref{TenantID: "t1", ID: "i1"}
+			must[int64](t)(cp.SaveCheckpoint(t.Context(), ref, "n", []byte{}, 0))
+			v, version, err := cp.Checkpoint(t.Context(), ref, "n")
+			ok(t, err)
+			equal(t, "value", v == nil && version == 1, true)
+		}
+	})
+	s.sentence(t, "optional abilities honour an ended context too", func(t *testing.T, st store.Store) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, err := range s.everyOptionalCall(ctx, st) {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s with an ended context returns %v", name, err)
+			}
+		}
+	})
 	s.sentence(t, "text is kept as it is", func(t *testing.T, st store.Store) {
 		c := s.fresh("tenant 'quoted' -- ; ☕ %_", "slack")
 		c.ExternalID = `E"1\`
@@ -164,6 +185,72 @@ func (s *suite) everyCall(ctx context.Context, st store.Store, in store.Integrat
 	note("DeleteFlows", err)
 	if len(errs) != 17 {
 		note("the suite", fmt.Errorf("%d calls", len(errs)))
+	}
+	return errs
+}
+
+func (s *suite) everyOptionalCall(ctx context.Context, st store.Store) map[string]error {
+	errs := map[string]error{}
+	note := func(name string, err error) { errs[name] = err }
+	ref := store.Ref{TenantID: "t1", ID: "i1"}
+	if in, has := st.(store.Inbox); has {
+		_, err := in.InsertDeliveries(ctx, []store.Delivery{s.delivery("t1", "i1")})
+		note("InsertDeliveries", err)
+		_, err = in.ClaimDeliveries(ctx, claim("o", anyGitHub))
+		note("ClaimDeliveries", err)
+		_, err = in.StartDelivery(ctx, "id", "o")
+		note("StartDelivery", err)
+		note("RenewDeliveries", in.RenewDeliveries(ctx, "o", []string{"id"}, time.Minute))
+		_, err = in.FinishDelivery(ctx, store.FinishDelivery{ID: "id", Owner: "o"})
+		note("FinishDelivery", err)
+		_, err = in.GetDelivery(ctx, "t1", "id")
+		note("GetDelivery", err)
+		_, err = in.ListDeliveries(ctx, store.DeliveryQuery{TenantID: "t1"})
+		note("ListDeliveries", err)
+		_, err = in.ReplayDeliveries(ctx, store.DeliveryQuery{TenantID: "t1"})
+		note("ReplayDeliveries", err)
+		_, err = in.DeleteDeliveries(ctx, store.Done, 0, 10)
+		note("DeleteDeliveries", err)
+		_, err = in.CountDeliveries(ctx, nil)
+		note("CountDeliveries", err)
+	}
+	if cp, has := st.(store.Checkpoints); has {
+		_, _, err := cp.Checkpoint(ctx, ref, "n")
+		note("Checkpoint", err)
+		_, err = cp.SaveCheckpoint(ctx, ref, "n", []byte("x"), 0)
+		note("SaveCheckpoint", err)
+		_, err = cp.TryLease(ctx, ref, "n", "o", time.Minute)
+		note("TryLease", err)
+		note("ReleaseLease", cp.ReleaseLease(ctx, ref, "n", "o"))
+		note("DeleteCheckpoints", cp.DeleteCheckpoints(ctx, ref))
+	}
+	if es, has := st.(store.Endpoints); has {
+		note("PutEndpoint", es.PutEndpoint(ctx, store.Endpoint{ID: "e", TenantID: "t1", PathHash: "h"}))
+		_, err := es.FindEndpoint(ctx, "jira", "h")
+		note("FindEndpoint", err)
+		_, err = es.ListEndpoints(ctx, ref)
+		note("ListEndpoints", err)
+		note("DeleteEndpoint", es.DeleteEndpoint(ctx, "t1", "e"))
+		note("PutSubscription", es.PutSubscription(ctx, store.Subscription{TenantID: "t1", IntegrationID: "i1", Name: "n"}))
+		_, err = es.ListSubscriptions(ctx, ref)
+		note("ListSubscriptions", err)
+		_, err = es.ClaimSubscriptions(ctx, store.ClaimSubscriptions{Owner: "o", Limit: 1, TTL: time.Minute, Providers: []string{"jira"}})
+		note("ClaimSubscriptions", err)
+		_, err = es.FinishSubscription(ctx, store.FinishSubscription{Owner: "o", Subscription: store.Subscription{TenantID: "t1", IntegrationID: "i1", Name: "n"}})
+		note("FinishSubscription", err)
+		note("DeleteSubscription", es.DeleteSubscription(ctx, ref, "n"))
+	}
+	if ad, has := st.(store.Admin); has {
+		_, err := ad.CountByKey(ctx)
+		note("CountByKey", err)
+		_, err = ad.CountByStatus(ctx)
+		note("CountByStatus", err)
+		_, err = ad.ListAll(ctx, "", 10)
+		note("ListAll", err)
+		_, err = ad.ListNotUnderKey(ctx, "k", "", 10)
+		note("ListNotUnderKey", err)
+		_, err = ad.Reseal(ctx, []store.Reseal{{TenantID: "t1", ID: "i1", SeenGen: 1}})
+		note("Reseal", err)
 	}
 	return errs
 }

@@ -233,6 +233,26 @@ func (s *suite) lookup(t *testing.T) {
 		equal(t, "alias given up", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", "acme.example.com"))), 0)
 		equal(t, "no account", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", ""))), 0)
 	})
+	s.sentence(t, "an exclusive account takes its alias from rows that had it before", func(t *testing.T, st store.Store) {
+		c := s.fresh("t1", "jira")
+		c.ExternalAlias = "acme.example.com"
+		old := s.put(t, st, c)
+		elsewhere := s.fresh("t1", "github")
+		elsewhere.ExternalAlias = "acme.example.com"
+		s.put(t, st, elsewhere)
+		shared := s.fresh("t2", "jira")
+		shared.ExternalAlias, shared.ExclusiveKey = "acme.example.com", ""
+		s.put(t, st, shared)
+		equal(t, "a shared one leaves it", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", "acme.example.com"))), 2)
+		c = s.fresh("t3", "jira")
+		c.ExternalAlias = "acme.example.com"
+		now := s.put(t, st, c)
+		got := must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", "acme.example.com"))
+		equal(t, "rows", len(got), 1)
+		equal(t, "row", got[0].ID, now.ID)
+		equal(t, "another provider's stays", len(must[[]store.Integration](t)(st.FindByExternal(t.Context(), "github", "acme.example.com"))), 1)
+		equal(t, "still found by id", must[[]store.Integration](t)(st.FindByExternal(t.Context(), "jira", old.ExternalID))[0].ID, old.ID)
+	})
 	s.sentence(t, "Delete removes a row, and again is no error", func(t *testing.T, st store.Store) {
 		in := s.put(t, st, s.fresh("t1", "slack"))
 		ok(t, st.Delete(t.Context(), "t1", in.ID))

@@ -164,6 +164,56 @@ func (s *suite) inbox(t *testing.T) {
 		equal(t, "State", got.State, store.Done)
 		equal(t, "Starts", got.Starts, 1)
 	})
+	sentence("a lease that ran out goes to another, and its former holder can do nothing", func(t *testing.T, _ store.Store, in store.Inbox) {
+		d := s.delivery("t1", "i1")
+		insert(t, in, d)
+		c := claim("a", anyGitHub)
+		c.TTL = 10 * time.Millisecond
+		equal(t, "claimed", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c))), 1)
+		wait(t, 30*time.Millisecond)
+		equal(t, "claimed by another", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))), 1)
+		equal(t, "start", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "a")), false)
+		equal(t, "finish", must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done})), false)
+		equal(t, "start by the holder", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "b")), true)
+	})
+	sentence("a delivery that equals two dead ones revives both", func(t *testing.T, _ store.Store, in store.Inbox) {
+		a, b := s.delivery("t1", "i1"), s.delivery("t1", "i1")
+		insert(t, in, a, b)
+		must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
+		for _, id := range []string{a.ID, b.ID} {
+			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: id, Owner: "a", State: store.Dead, Error: "e"}))
+		}
+		both := s.delivery("t1", "i1")
+		both.DeliveryID, both.BodyHash = a.DeliveryID, b.BodyHash
+		equal(t, "new", insert(t, in, both), []bool{false})
+		equal(t, "pending", must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), nil)).Pending, 2)
+	})
+	sentence("replays reach all that are finished, a limit at a time", func(t *testing.T, _ store.Store, in store.Inbox) {
+		for range 5 {
+			insert(t, in, s.delivery("t1", "i1"))
+		}
+		for _, d := range must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub))) {
+			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}))
+		}
+		var replayed []int
+		for range 4 {
+			replayed = append(replayed, must[int](t)(in.ReplayDeliveries(t.Context(), store.DeliveryQuery{TenantID: "t1", Limit: 2})))
+		}
+		equal(t, "replayed", replayed, []int{2, 2, 1, 0})
+	})
+	sentence("the store copies deliveries and keeps times in milliseconds", func(t *testing.T, _ store.Store, in store.Inbox) {
+		d := s.delivery("t1", "i1")
+		d.OccurredAt = d.OccurredAt.Add(999 * time.Microsecond)
+		insert(t, in, d)
+		d.Body[0], d.Headers[0] = 'X', 'X'
+		got := must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))[0]
+		equal(t, "Body", got.Body, []byte{0, 1, 255})
+		equal(t, "OccurredAt", got.OccurredAt, time.UnixMilli(1700000000123).UTC())
+		got.Body[0] = 'Y'
+		equal(t, "Body", must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID)).Body, []byte{0, 1, 255})
+		must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Pending, RetryIn: 1500 * time.Microsecond}))
+		equal(t, "RunAt in milliseconds", must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID)).RunAt.Nanosecond()%int(time.Millisecond), 0)
+	})
 	sentence("a delivery that is to be tried again is due after its time", func(t *testing.T, _ store.Store, in store.Inbox) {
 		later, soon := s.delivery("t1", "i1"), s.delivery("t1", "i1")
 		insert(t, in, later, soon)
@@ -237,11 +287,17 @@ func (s *suite) inbox(t *testing.T) {
 			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}))
 		}
 		wait(t, 20*time.Millisecond)
-		c := must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context()))
+		c := must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), nil))
 		equal(t, "counts", [3]int64{c.Pending, c.Done, c.Dead}, [3]int64{2, 3, 0})
 		if c.OldestDue < 10*time.Millisecond || c.OldestDue > time.Minute {
 			t.Fatalf("OldestDue is %v", c.OldestDue)
 		}
+		matching := func(ms ...store.Match) int64 {
+			return must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), ms)).Done
+		}
+		equal(t, "of a match", matching(store.Match{Provider: "slack"}, anyGitHub), 3)
+		equal(t, "of another", matching(store.Match{Provider: "github", EventType: "issues"}), 0)
+		equal(t, "of none", must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), []store.Match{})), store.DeliveryCounts{})
 		equal(t, "too young", must[int](t)(in.DeleteDeliveries(t.Context(), store.Done, time.Hour, 10)), 0)
 		equal(t, "limited", must[int](t)(in.DeleteDeliveries(t.Context(), store.Done, time.Millisecond, 2)), 2)
 		equal(t, "the rest", must[int](t)(in.DeleteDeliveries(t.Context(), store.Done, time.Millisecond, 10)), 1)
@@ -252,7 +308,7 @@ func (s *suite) inbox(t *testing.T) {
 			d.Provider = store.ChangeProvider
 			return &d
 		}
-		count := func() int64 { return must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context())).Pending }
+		count := func() int64 { return must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), nil)).Pending }
 		c := s.fresh("t1", "slack")
 		c.Change = change()
 		row := s.put(t, st, c)
@@ -355,6 +411,12 @@ func (s *suite) endpoints(t *testing.T) {
 		foreign := e
 		foreign.TenantID = "t2"
 		is(t, es.PutEndpoint(t.Context(), foreign), store.ErrConflict)
+		samePath := e
+		samePath.ID = "e2"
+		is(t, es.PutEndpoint(t.Context(), samePath), store.ErrConflict)
+		samePath.Provider = "hubspot"
+		ok(t, es.PutEndpoint(t.Context(), samePath))
+		ok(t, es.DeleteEndpoint(t.Context(), "t1", "e2"))
 		ok(t, es.DeleteEndpoint(t.Context(), "t2", "e1"))
 		must[store.Endpoint](t)(es.FindEndpoint(t.Context(), "jira", "h2"))
 		ok(t, es.DeleteEndpoint(t.Context(), "t1", "e1"))
@@ -370,15 +432,70 @@ func (s *suite) endpoints(t *testing.T) {
 		list := must[[]store.Subscription](t)(es.ListSubscriptions(t.Context(), ref))
 		equal(t, "listed", []string{list[0].Name, list[1].Name, list[2].Name}, []string{"due", "later", "never"})
 		equal(t, "ExpiresAt", list[0].ExpiresAt, now.Add(time.Hour))
-		got := must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), "a", 10, time.Minute))
+		claim := func(owner string, providers ...string) []store.Subscription {
+			return must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), store.ClaimSubscriptions{Owner: owner, Limit: 10, TTL: time.Minute, Providers: providers}))
+		}
+		equal(t, "no provider", len(claim("a")), 0)
+		equal(t, "another provider", len(claim("a", "hubspot")), 0)
+		got := claim("a", "hubspot", "jira")
 		equal(t, "claimed", len(got), 1)
 		equal(t, "name", got[0].Name, "due")
-		equal(t, "claimed again", len(must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), "b", 10, time.Minute))), 0)
+		equal(t, "claimed again", len(claim("b", "jira")), 0)
 		ok(t, es.PutSubscription(t.Context(), got[0]))
-		equal(t, "a put clears the lease", len(must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), "b", 10, time.Minute))), 1)
+		equal(t, "a put clears the lease", len(claim("b", "jira")), 1)
 		ok(t, es.DeleteSubscription(t.Context(), ref, "due"))
 		ok(t, es.DeleteSubscription(t.Context(), ref, "due"))
 		equal(t, "left", len(must[[]store.Subscription](t)(es.ListSubscriptions(t.Context(), ref))), 2)
+	})
+}
+
+func (s *suite) subscriptions(t *testing.T) {
+	sentence := ability[store.Endpoints](s, t, "Endpoints")
+	put := func(t *testing.T, es store.Endpoints, name string, due time.Duration) store.Subscription {
+		t.Helper()
+		sub := store.Subscription{TenantID: "t1", IntegrationID: "i1", Provider: "jira", Name: name, RemoteID: "old", RenewAt: time.Now().Add(-due)}
+		ok(t, es.PutSubscription(t.Context(), sub))
+		return sub
+	}
+	claim := func(t *testing.T, es store.Endpoints, owner string, limit int) []store.Subscription {
+		t.Helper()
+		return must[[]store.Subscription](t)(es.ClaimSubscriptions(t.Context(), store.ClaimSubscriptions{Owner: owner, Limit: limit, TTL: time.Minute, Providers: []string{"jira"}}))
+	}
+	remote := func(t *testing.T, es store.Endpoints) map[string]string {
+		t.Helper()
+		have := map[string]string{}
+		for _, sub := range must[[]store.Subscription](t)(es.ListSubscriptions(t.Context(), store.Ref{TenantID: "t1", ID: "i1"})) {
+			have[sub.Name] = sub.RemoteID
+		}
+		return have
+	}
+	sentence("subscriptions are claimed those due first before others", func(t *testing.T, _ store.Store, es store.Endpoints) {
+		put(t, es, "second", time.Minute)
+		put(t, es, "first", time.Hour)
+		put(t, es, "third", time.Second)
+		got := claim(t, es, "a", 2)
+		equal(t, "claimed", []string{got[0].Name, got[1].Name}, []string{"first", "second"})
+		equal(t, "the rest", claim(t, es, "b", 2)[0].Name, "third")
+	})
+	sentence("a claim is finished by its holder unless somebody put, deleted or claimed the row meanwhile", func(t *testing.T, _ store.Store, es store.Endpoints) {
+		for _, name := range []string{"renewed", "over", "replaced", "deleted"} {
+			put(t, es, name, time.Minute)
+		}
+		equal(t, "claimed", len(claim(t, es, "a", 10)), 4)
+		finish := func(owner, name string, del bool) bool {
+			sub := store.Subscription{TenantID: "t1", IntegrationID: "i1", Provider: "jira", Name: name, RemoteID: "new", RenewAt: time.Now().Add(time.Hour)}
+			return must[bool](t)(es.FinishSubscription(t.Context(), store.FinishSubscription{Owner: owner, Subscription: sub, Delete: del}))
+		}
+		put(t, es, "replaced", -time.Hour)
+		ok(t, es.DeleteSubscription(t.Context(), store.Ref{TenantID: "t1", ID: "i1"}, "deleted"))
+		equal(t, "by another", finish("b", "renewed", false), false)
+		equal(t, "by the holder", finish("a", "renewed", false), true)
+		equal(t, "again", finish("a", "renewed", false), false)
+		equal(t, "removed", finish("a", "over", true), true)
+		equal(t, "replaced meanwhile", finish("a", "replaced", false), false)
+		equal(t, "replaced meanwhile", finish("a", "replaced", true), false)
+		equal(t, "deleted meanwhile", finish("a", "deleted", false), false)
+		equal(t, "left", remote(t, es), map[string]string{"renewed": "new", "replaced": "old"})
 	})
 }
 

@@ -75,10 +75,14 @@ func (s *suite) refresh(t *testing.T) {
 		equal(t, "TokenExpiresAt", got.TokenExpiresAt.IsZero(), true)
 		equal(t, "NextRefreshAt", got.NextRefreshAt.IsZero(), true)
 	})
-	s.sentence(t, "a commit to a row that is not active changes nothing", func(t *testing.T, st store.Store) {
-		in := s.put(t, st, s.fresh("t1", "slack"))
-		must[bool](t)(st.SetStatus(t.Context(), store.SetStatus{TenantID: "t1", ID: in.ID, To: store.Revoked}))
-		equal(t, "changed", must[bool](t)(st.CommitTokens(t.Context(), store.CommitTokens{TenantID: "t1", ID: in.ID, SeenGen: 1, AccessToken: []byte("a")})), false)
+	s.sentence(t, "a commit to a row that is neither active nor suspended changes nothing", func(t *testing.T, st store.Store) {
+		for _, status := range []store.Status{store.Revoked, store.Disconnected, store.NeedsReconnect, store.Suspended} {
+			in := s.put(t, st, s.fresh(string(status), "slack"))
+			must[bool](t)(st.SetStatus(t.Context(), store.SetStatus{TenantID: in.TenantID, ID: in.ID, To: status}))
+			changed := must[bool](t)(st.CommitTokens(t.Context(), store.CommitTokens{TenantID: in.TenantID, ID: in.ID, SeenGen: 1, AccessToken: []byte("a")}))
+			equal(t, "changed while "+string(status), changed, status == store.Suspended)
+			equal(t, "Status", must[store.Integration](t)(st.Get(t.Context(), in.TenantID, in.ID)).Status, status)
+		}
 	})
 	s.sentence(t, "a failure counts, puts off the next try and gives the lease back, for its holder only", func(t *testing.T, st store.Store) {
 		in := s.put(t, st, s.fresh("t1", "slack"))

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("Inbox", s.inbox)
 	t.Run("Checkpoints", s.checkpoints)
 	t.Run("Endpoints", s.endpoints)
+	t.Run("Subscriptions", s.subscriptions)
 	t.Run("Admin", s.admin)
 }
 

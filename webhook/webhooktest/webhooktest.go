@@ -69,6 +69,47 @@ func jira(url, identifier string, body []byte) *http.Request {
 	return r
 }
 
+// HubSpot returns a request as HubSpot signs those of its subscriptions with an
+// app's client secret: with v3 and, beside it, v1. url is the target URL.
+func HubSpot(url, clientSecret string, body []byte, at time.Time) *http.Request {
+	timestamp := strconv.FormatInt(at.UnixMilli(), 10)
+	r := post(url, body)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-HubSpot-Request-Timestamp", timestamp)
+	sum := mac([]byte(clientSecret), http.MethodPost, hubSpotEscapes.Replace(url), string(body), timestamp)
+	r.Header.Set("X-HubSpot-Signature-v3", base64.StdEncoding.EncodeToString(sum))
+	hubSpotHash(r, "v1", clientSecret, string(body))
+	return r
+}
+
+// HubSpotV1 is [HubSpot] with the v1 signature alone.
+func HubSpotV1(url, clientSecret string, body []byte) *http.Request {
+	r := post(url, body)
+	r.Header.Set("Content-Type", "application/json")
+	hubSpotHash(r, "v1", clientSecret, string(body))
+	return r
+}
+
+// HubSpotV2 returns a request as HubSpot signs those of custom workflow actions.
+func HubSpotV2(url, clientSecret string, body []byte) *http.Request {
+	r := post(url, body)
+	r.Header.Set("Content-Type", "application/json")
+	hubSpotHash(r, "v2", clientSecret, http.MethodPost+url+string(body))
+	return r
+}
+
+// hubSpotEscapes are those that are decoded before a URL is signed.
+var hubSpotEscapes = strings.NewReplacer(
+	"%3A", ":", "%3a", ":", "%2F", "/", "%2f", "/", "%3F", "?", "%3f", "?", "%40", "@", "%21", "!", "%24", "$", "%27", "'",
+	"%28", "(", "%29", ")", "%2A", "*", "%2a", "*", "%2C", ",", "%2c", ",", "%3B", ";", "%3b", ";",
+)
+
+func hubSpotHash(r *http.Request, version, secret, text string) {
+	sum := sha256.Sum256([]byte(secret + text))
+	r.Header.Set("X-HubSpot-Signature", hex.EncodeToString(sum[:]))
+	r.Header.Set("X-HubSpot-Signature-Version", version)
+}
+
 // HMAC returns a request signed by the scheme of cfg with its first secret.
 func HMAC(url string, cfg webhook.HMACConfig, body []byte, at time.Time) *http.Request {
 	timestamp := strconv.FormatInt(at.Unix(), 10)

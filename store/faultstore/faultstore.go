@@ -1,0 +1,97 @@
+// Package faultstore wraps a store and lets chosen calls of it fail, to test what
+// a host, or this library, makes of that.
+//
+//	st := faultstore.New(memstore.New())
+//	st.FailNth(3, faultstore.Before, errors.New("the disk is full"))
+package faultstore
+
+import (
+	"sync"
+
+	"github.com/saas-integrations/integrations/store"
+)
+
+// Full is a store with every optional ability.
+type Full interface {
+	store.Store
+	store.Inbox
+	store.Checkpoints
+	store.Endpoints
+	store.Admin
+}
+
+// When says which half of a call fails.
+type When int
+
+const (
+	// Before fails a call before the store has done anything.
+	Before When = iota
+	// After lets the store do its work and loses the answer.
+	After
+)
+
+// Store is a store some of whose calls fail. It has every ability, and is safe
+// for concurrent use.
+type Store struct {
+	inner Full
+
+	mu    sync.Mutex
+	calls []string
+	fail  func(n int, method string) (When, error)
+}
+
+var _ Full = (*Store)(nil)
+
+// New returns a store over another one, none of whose calls fail yet.
+func New(inner Full) *Store { return &Store{inner: inner} }
+
+// Fail decides about each call from now on: n counts them from 1 and method is
+// the name of the interface's. A nil error lets the call be. Nil heals the store.
+func (st *Store) Fail(decide func(n int, method string) (When, error)) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.fail = decide
+}
+
+// FailNth lets the n-th call fail, counted from the making of the store or the
+// last Reset.
+func (st *Store) FailNth(n int, when When, err error) {
+	st.Fail(func(i int, _ string) (When, error) {
+		if i == n {
+			return when, err
+		}
+		return when, nil
+	})
+}
+
+// Calls are the names of the methods called so far, in order.
+func (st *Store) Calls() []string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return append([]string(nil), st.calls...)
+}
+
+// Reset forgets the calls so far and heals the store.
+func (st *Store) Reset() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.calls, st.fail = nil, nil
+}
+
+// call does one call, or half of it.
+func (st *Store) call(method string, do func() error) error {
+	st.mu.Lock()
+	st.calls = append(st.calls, method)
+	when, fault := Before, error(nil)
+	if st.fail != nil {
+		when, fault = st.fail(len(st.calls), method)
+	}
+	st.mu.Unlock()
+	if fault != nil && when == Before {
+		return fault
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return fault
+}
