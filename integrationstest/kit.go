@@ -24,6 +24,7 @@ import (
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/providers/githubapp"
 	"github.com/saas-integrations/integrations/providers/hubspotapp"
+	"github.com/saas-integrations/integrations/providers/jiraapp"
 	"github.com/saas-integrations/integrations/providers/salesforceapp"
 	"github.com/saas-integrations/integrations/providers/sheetsapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
@@ -46,6 +47,7 @@ type Kit struct {
 	Network    *Network
 	Slack      *Slack
 	GitHub     *GitHub
+	Jira       *Jira
 	Salesforce *Salesforce
 	HubSpot    *HubSpot
 	Sheets     *Sheets
@@ -63,6 +65,7 @@ func New(t TB) *Kit {
 	k := &Kit{Network: newNetwork(), t: t, base: BaseURL}
 	k.Slack = newSlack(k)
 	k.GitHub = newGitHub(k)
+	k.Jira = newJira(k)
 	k.Salesforce = newSalesforce(k)
 	k.HubSpot = newHubSpot(k)
 	k.Sheets = newSheets(k)
@@ -87,6 +90,7 @@ func (k *Kit) Config() integrations.Config {
 		Providers: []providers.Provider{
 			slackapp.New(k.Slack.App()),
 			githubapp.New(k.GitHub.App()),
+			jiraapp.New(k.Jira.App()),
 			salesforceapp.New(k.Salesforce.App()),
 			hubspotapp.New(k.HubSpot.App()),
 			sheetsapp.New(k.Sheets.App()),

@@ -48,10 +48,14 @@ var (
 // MissingScopeError means the grant lacks scopes that the call needs. The tenant
 // can add them by connecting again.
 type MissingScopeError struct {
-	// Need lists the missing scopes as the provider spells them.
+	// Need lists the missing scopes as the provider spells them, nothing when the
+	// provider does not say.
 	Need []string
 }
 
 func (e *MissingScopeError) Error() string {
+	if len(e.Need) == 0 {
+		return "integrations: missing scope"
+	}
 	return "integrations: missing scope " + strings.Join(e.Need, ", ")
 }

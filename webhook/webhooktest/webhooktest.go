@@ -41,6 +41,34 @@ func GitHub(url, secret, event, delivery string, body []byte) *http.Request {
 	return r
 }
 
+// JiraDynamic returns a request as Jira sends it for a webhook that an app
+// registered: a JWT made at the given time with the app's client secret, good
+// for three minutes. identifier is the X-Atlassian-Webhook-Identifier.
+func JiraDynamic(url, clientSecret, identifier string, body []byte, at time.Time) *http.Request {
+	enc := base64.RawURLEncoding
+	claims := `{"iss":"client-id","iat":` + strconv.FormatInt(at.Unix(), 10) + `,"exp":` + strconv.FormatInt(at.Unix()+180, 10) + `}`
+	signed := enc.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + enc.EncodeToString([]byte(claims))
+	r := jira(url, identifier, body)
+	r.Header.Set("Authorization", "Bearer "+signed+"."+enc.EncodeToString(mac([]byte(clientSecret), signed)))
+	return r
+}
+
+// JiraAdmin returns a request as Jira signs it for a webhook that an
+// administrator made with a secret.
+func JiraAdmin(url, secret, identifier string, body []byte) *http.Request {
+	r := jira(url, identifier, body)
+	r.Header.Set("X-Hub-Signature", "sha256="+hex.EncodeToString(mac([]byte(secret), string(body))))
+	return r
+}
+
+func jira(url, identifier string, body []byte) *http.Request {
+	r := post(url, body)
+	r.Header.Set("User-Agent", "Atlassian Webhook HTTP Client")
+	r.Header.Set("X-Atlassian-Webhook-Identifier", identifier)
+	r.Header.Set("X-Atlassian-Webhook-Flow", "Primary")
+	return r
+}
+
 // HubSpot returns a request as HubSpot signs those of its subscriptions with an
 // app's client secret: with v3 and, beside it, v1. url is the target URL.
 func HubSpot(url, clientSecret string, body []byte, at time.Time) *http.Request {
