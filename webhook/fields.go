@@ -165,7 +165,7 @@ func sameButForm(key []byte, want string) bool {
 }
 
 // String reads a raw value of [Fields] or [Pick] that is a JSON string of valid
-// UTF-8. It reports false for nil and for every other value.
+// UTF-8. It is "" and false for nil and for every other value.
 func String(raw []byte) (string, bool) {
 	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
 		return "", false
@@ -174,7 +174,10 @@ func String(raw []byte) (string, bool) {
 	if bytes.IndexByte(s, '\\') >= 0 {
 		return unescape(s)
 	}
-	return string(s), utf8.Valid(s)
+	if !utf8.Valid(s) {
+		return "", false
+	}
+	return string(s), true
 }
 
 // unescape reads what stands between the quotes of a JSON string.
