@@ -1,6 +1,7 @@
-// Package integrations connects the customers of a SaaS backend to Slack, GitHub
-// and other services. It is a library: the host imports it, mounts its handlers
-// on the router it has, and owns the process, the database and the session.
+// Package integrations connects the customers of a SaaS backend to Slack, GitHub,
+// Jira, Salesforce, HubSpot, Google Sheets and other OAuth 2 services. It is a
+// library: the host imports it, mounts its handlers on the router it has, and owns
+// the process, the database and the session.
 //
 // # Connect
 //
@@ -36,8 +37,9 @@
 // # Webhooks and changes
 //
 // Webhooks are verified over the raw bytes, routed to the tenant by the account
-// the provider signed, and stored before they are answered. [Manager.Run] hands
-// them to handlers until one succeeds:
+// that the provider names or by an endpoint of the integration's own, and stored
+// before they are answered. [Manager.Run] hands them to handlers until one
+// succeeds:
 //
 //	m.OnWebhook(githubapp.Push(func(ctx context.Context, ev webhook.Event, p *github.PushEvent) error { … }))
 //	m.OnChange(func(ctx context.Context, c integrations.Change) error { … })
