@@ -31,6 +31,10 @@ type VaultConfig struct {
 	// 2 × (HTTPTimeout + CommitBudget), so it cannot be shorter than the call it
 	// protects.
 	CommitBudget time.Duration
+	// Journal, when not nil, is written to before a new refresh token is stored:
+	// half of CommitBudget at most. What fails there is logged and stops nothing.
+	// See [Vault.Replay]. Nil means none.
+	Journal Journal
 	// Change makes the row that is stored with a new status. Nil means none is.
 	Change func(in store.Integration, to store.Status, reason string) (*store.Delivery, error)
 	// Attach is called once for each handle; Handle.Attached returns its result.
@@ -47,7 +51,8 @@ type Event struct {
 	// Err is nil for a success, an [*Error] with outcome and code when the call
 	// failed, another error when its answer could not be stored.
 	Err error
-	// Call is how long the provider took, Commit how long the store did.
+	// Call is how long the provider took, Commit how long the journal and the
+	// store did.
 	Call, Commit time.Duration
 }
 
@@ -68,6 +73,8 @@ type Vault struct {
 	grow       sync.Mutex
 	finds      singleflight.Group
 	evictions  atomic.Int64
+
+	waiting waiting
 
 	drain   sync.Mutex
 	closing bool
