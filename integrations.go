@@ -66,6 +66,14 @@ type Config struct {
 	// "given_up". Defaults to 72 h.
 	GiveUpAfter time.Duration
 
+	// Journal, when not nil, closes the gap between a provider's replacing a
+	// single-use refresh token and its being stored: token.NewDirJournal. A process
+	// that dies in it keeps the grant if it comes back, with its journal, before
+	// another replica repeats the refresh: within the lease. New stores what is in
+	// the journal and Run does so again every 15 s; what goes wrong is logged. Keep
+	// a key in the Cipher while records sealed with it are there.
+	Journal token.Journal
+
 	// ReturnTo is where a flow ends that named no return path: a local path.
 	// Defaults to "/".
 	ReturnTo string
@@ -122,6 +130,8 @@ type Manager struct {
 	stop     context.CancelFunc // of Run
 	running  chan struct{}      // closed when Run is over
 	down     bool
+	// replayFault is what was logged about the journal last.
+	replayFault string
 }
 
 // provider is a registered Provider with its abilities looked up once.
@@ -154,6 +164,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 	if err := cfg.Store.Check(ctx); err != nil {
 		return nil, fmt.Errorf("integrations: store: %w", err)
 	}
+	m.replayAtStart(ctx)
 	return m, nil
 }
 
@@ -256,6 +267,7 @@ func (m *Manager) makeVault() error {
 		Store: m.cfg.Store, Cipher: m.cfg.Cipher, Client: m.client,
 		Renewer:  m.renewer,
 		CacheFor: m.cfg.CacheFor, HTTPTimeout: m.cfg.HTTPTimeout, CommitBudget: m.cfg.CommitBudget,
+		Journal:      m.cfg.Journal,
 		GiveUpAfter:  m.cfg.GiveUpAfter,
 		Change:       m.turned,
 		Attach:       m.attach,

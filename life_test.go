@@ -66,6 +66,10 @@ func (p *fake) Lifecycle(ev webhook.Event, _ providers.Snapshot) (providers.Life
 	switch ev.DeliveryID {
 	case "rename":
 		return providers.Lifecycle{ProviderData: json.RawMessage(`{"name":"` + ev.ExternalID + `"}`)}, nil
+	case "pause":
+		return providers.Lifecycle{Kind: providers.Suspended}, nil
+	case "resume":
+		return providers.Lifecycle{Kind: providers.Resumed}, nil
 	case "bye":
 		return providers.Lifecycle{Kind: providers.Uninstalled}, nil
 	}

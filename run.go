@@ -14,6 +14,12 @@ import (
 const (
 	// dueEvery is how often tokens that are about to end are looked for.
 	dueEvery = 15 * time.Second
+	// replayEvery is how often the journal is looked at: half of the default
+	// lease, so that a replica that was cut off from the store for a moment has its
+	// renewals stored before others repeat them. replayFirst is how long New
+	// spends on it.
+	replayEvery = 15 * time.Second
+	replayFirst = 10 * time.Second
 	// cleanEvery is how often rows that are over are removed, cleanBatch how many
 	// at a time.
 	cleanEvery = 10 * time.Minute
@@ -27,8 +33,8 @@ const (
 )
 
 // Run does the background work: it hands stored webhooks and changes to their
-// handlers, refreshes tokens and renews subscriptions before they end, and removes
-// old rows. Without it webhooks are stored and not handled, subscriptions end,
+// handlers, refreshes tokens and renews subscriptions before they end, stores what
+// is in the journal, and removes old rows. Without it webhooks are stored and not handled, subscriptions end,
 // tokens are refreshed when they are used, and [Manager.Health] says so. Any
 // number of replicas may run it; they share the work.
 //
@@ -67,6 +73,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	if worker != nil {
 		group.Go(func() error { return worker.Run(ctx) })
 	}
+	if m.cfg.Journal != nil {
+		group.Go(func() error { m.every(ctx, replayEvery, m.replay); return nil })
+	}
 	group.Go(func() error { m.every(ctx, dueEvery, m.refreshDue); return nil })
 	group.Go(func() error { m.every(ctx, renewEvery, m.renewSubscriptions); return nil })
 	group.Go(func() error { m.every(ctx, cleanEvery, m.clean); return nil })
@@ -96,6 +105,9 @@ func (m *Manager) every(ctx context.Context, interval time.Duration, fn func(con
 func (m *Manager) Drain(ctx context.Context) error {
 	worker, err := m.freeze()
 	if err != nil {
+		return err
+	}
+	if err := m.replay(ctx); err != nil {
 		return err
 	}
 	if err := m.refreshDue(ctx); err != nil {
@@ -183,6 +195,37 @@ func (m *Manager) wake() {
 	if w != nil {
 		w.Wake()
 	}
+}
+
+// replayAtStart stores what an earlier process left in the journal, before
+// anybody can ask for the tokens it replaces. What cannot be stored now is for
+// Run.
+func (m *Manager) replayAtStart(ctx context.Context) {
+	if m.cfg.Journal == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, replayFirst)
+	defer cancel()
+	_ = m.replay(ctx)
+}
+
+// replay stores what is in the journal. A record that cannot be opened stays
+// there for good, so nothing fails because of it, and the same fault is logged
+// once.
+func (m *Manager) replay(ctx context.Context) error {
+	_, err := m.vault.Replay(ctx)
+	said := ""
+	if err != nil {
+		said = err.Error()
+	}
+	m.mu.Lock()
+	news := said != m.replayFault
+	m.replayFault = said
+	m.mu.Unlock()
+	if news && err != nil {
+		m.log.ErrorContext(ctx, "integrations: not all of the journal could be stored", "error", err)
+	}
+	return ctx.Err()
 }
 
 func (m *Manager) refreshDue(ctx context.Context) error {

@@ -34,10 +34,11 @@ var transitions = map[ChangeKind]transition{
 	ChangeRecovered:      {from: []Status{StatusActive, StatusSuspended}},
 	ChangeScopes:         {from: []Status{StatusActive, StatusNeedsReconnect, StatusSuspended}},
 	ChangeNeedsReconnect: {from: []Status{StatusActive}, to: StatusNeedsReconnect},
-	ChangeSuspended:      {from: []Status{StatusActive, StatusNeedsReconnect}, to: StatusSuspended},
-	ChangeResumed:        {from: []Status{StatusSuspended}, to: StatusActive},
-	ChangeRevoked:        {from: []Status{StatusActive, StatusNeedsReconnect, StatusSuspended}, to: StatusRevoked, wipe: true},
-	ChangeDisconnected:   {from: []Status{StatusActive, StatusNeedsReconnect, StatusSuspended, StatusRevoked}, to: StatusDisconnected, wipe: true},
+	// A dead grant stays one: a pause and its end must not revive it.
+	ChangeSuspended:    {from: []Status{StatusActive}, to: StatusSuspended},
+	ChangeResumed:      {from: []Status{StatusSuspended}, to: StatusActive},
+	ChangeRevoked:      {from: []Status{StatusActive, StatusNeedsReconnect, StatusSuspended}, to: StatusRevoked, wipe: true},
+	ChangeDisconnected: {from: []Status{StatusActive, StatusNeedsReconnect, StatusSuspended, StatusRevoked}, to: StatusDisconnected, wipe: true},
 }
 
 // lifecycleKinds are the steps that providers' events bring about.

@@ -227,3 +227,23 @@ func TestExplainHasAWordForEveryStatus(t *testing.T) {
 	}
 	require.Equal(t, integrations.ActionAskAdmin, integrations.Integration{Status: integrations.StatusSuspended}.Explain().Action)
 }
+
+// TestADeadGrantIsNotRevivedByAPause: what a provider pauses and resumes is an
+// installation; the grant that it refused stays refused.
+func TestADeadGrantIsNotRevivedByAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kit, p := fakeKit(t)
+		changes := listen(kit)
+		kit.Connect("t1", acmeKey)
+		conn := connOf(t, kit)
+		time.Sleep(48 * time.Hour)
+		p.fault = &token.Error{Outcome: token.DeadGrant, Code: "invalid_grant", Status: 400}
+		require.ErrorIs(t, conn.Check(t.Context()), integrations.ErrReconnectRequired)
+		changes.since(t)
+		for _, id := range []string{"pause", "resume"} {
+			send(t, kit, `{"id":"`+id+`","account":"T-t1"}`)
+			require.Empty(t, changes.since(t))
+		}
+		require.Equal(t, integrations.StatusNeedsReconnect, only(t, changes.m).Status)
+	})
+}

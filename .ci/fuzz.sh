@@ -8,7 +8,7 @@ found=0
 while IFS=: read -r file target; do
   found=$((found + 1))
   echo "--- fuzz $target in $(dirname "$file") for $time"
-  go test -run '^$' -fuzz "^${target}\$" -fuzztime "$time" "./$(dirname "$file")"
+  go test -run '^$' -fuzz "^${target}\$" -fuzztime "$time" -fuzzminimizetime 10x "./$(dirname "$file")"
 done < <(grep -rnoE --include='*_test.go' --exclude-dir=internal --exclude-dir=examples '^func Fuzz[A-Za-z0-9_]+' . |
   sed -E 's#^\./([^:]+):[0-9]+:func (Fuzz.*)$#\1:\2#')
 [ "$found" -ge 5 ] || { echo "found only $found fuzz targets" >&2; exit 1; }

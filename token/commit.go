@@ -22,9 +22,12 @@ type unsaved struct {
 	in       store.Integration // the row it was made from
 	grant    Grant
 	answered time.Duration
+	record   string // in the journal, "" when it is not
 
-	mu      sync.Mutex
-	settled bool // stored, or overtaken
+	mu              sync.Mutex
+	access, refresh []byte // sealed, once that was done
+	keyID           string
+	settled         bool // stored, or overtaken
 }
 
 // commit stores a fresh grant before anybody uses it. If the store fails, callers
@@ -34,6 +37,8 @@ func (h *Handle) commit(ctx context.Context, in store.Integration, g Grant, oldR
 	if g.RefreshToken.IsZero() {
 		u.grant.RefreshToken = oldRefresh // RFC 6749 section 6
 		u.grant.RefreshExpiresIn = 0
+	} else if g.RefreshToken.Reveal() != oldRefresh.Reveal() {
+		h.writeDown(ctx, u) // otherwise the row's token can make another grant
 	}
 	err := h.save(ctx, u)
 	if err == nil {
@@ -68,13 +73,14 @@ func (h *Handle) keepSaving(ctx context.Context, u *unsaved) {
 		"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
 }
 
-// saveUnsaved stores a grant that an earlier renewal could not store. Nothing may
-// be renewed before: the row's refresh token may be spent.
+// saveUnsaved stores a grant that an earlier renewal could not store, of this
+// process or of one before. Nothing may be renewed before: the row's refresh token
+// may be spent.
 func (h *Handle) saveUnsaved(ctx context.Context) error {
 	if u := h.unsaved.Load(); u != nil {
 		return h.save(ctx, u)
 	}
-	return nil
+	return h.saveWaiting(ctx)
 }
 
 // save tries once to store a grant. Nil means that it is settled: stored, or
@@ -86,9 +92,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	if u.settled {
 		return nil
 	}
-	// Both tokens are sealed again, so that a row never mixes keys.
-	access, refresh, keyID, err := SealGrant(v.cfg.Cipher, h.tenant, h.provider, h.id, u.grant)
-	if err != nil {
+	if err := h.seal(u); err != nil {
 		return err
 	}
 	changes, err := v.turned(u.in, u.grant)
@@ -100,7 +104,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	stored, err := within(ctx, v, func(ctx context.Context) (bool, error) {
 		return v.cfg.Store.CommitTokens(ctx, store.CommitTokens{
 			TenantID: h.tenant, ID: h.id, SeenGen: u.in.TokenGen,
-			AccessToken: access, RefreshToken: refresh, KeyID: keyID, Scopes: g.Scopes, ProviderData: g.ProviderData, Changes: changes,
+			AccessToken: u.access, RefreshToken: u.refresh, KeyID: u.keyID, Scopes: g.Scopes, ProviderData: g.ProviderData, Changes: changes,
 			ExpiresIn:         left(g.ExpiresIn, spent),
 			RefreshIn:         left(h.refreshIn(g), spent),
 			KeepRefreshExpiry: g.RefreshExpiresIn == 0,
@@ -114,6 +118,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	h.unsaved.CompareAndSwap(u, nil)
 	if stored {
 		h.publish(h.renewedState(u, cur, v.clock.now()))
+		h.crossOut(ctx, u)
 		return nil
 	}
 	// A commit whose answer was lost is found in the row as ours; otherwise the
@@ -123,6 +128,18 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	gone := errors.Is(err, store.ErrNotFound)
 	if (gone || err == nil && (row.Status == store.Disconnected || row.Status == store.Revoked)) && v.cfg.Orphan != nil {
 		v.cfg.Orphan(ctx, u.in, u.grant)
+	}
+	if err == nil || gone {
+		h.crossOut(ctx, u)
+	}
+	return err
+}
+
+// seal seals the tokens of a grant, once. Both are, so that a row never mixes
+// keys.
+func (h *Handle) seal(u *unsaved) (err error) {
+	if u.access == nil {
+		u.access, u.refresh, u.keyID, err = SealGrant(h.vault.cfg.Cipher, h.tenant, h.provider, h.id, u.grant)
 	}
 	return err
 }

@@ -34,6 +34,10 @@ type VaultConfig struct {
 	// GiveUpAfter is how long renewing may fail while the token has ended before
 	// the host is told a second time. Defaults to 72 h.
 	GiveUpAfter time.Duration
+	// Journal, when not nil, is written to before a new refresh token is stored:
+	// half of CommitBudget at most. What fails there is logged and stops nothing.
+	// See [Vault.Replay]. Nil means none.
+	Journal Journal
 	// Change makes the row that is stored with a turn. Nil means none is.
 	Change func(in store.Integration, t Turn) (*store.Delivery, error)
 	// Attach is called once for each handle; Handle.Attached returns its result.
@@ -56,7 +60,8 @@ type Event struct {
 	// Err is nil for a success, an [*Error] with outcome and code when the call
 	// failed, another error when its answer could not be stored.
 	Err error
-	// Call is how long the provider took, Commit how long the store did.
+	// Call is how long the provider took, Commit how long the journal and the
+	// store did.
 	Call, Commit time.Duration
 }
 
@@ -79,6 +84,7 @@ type Vault struct {
 	evictions  atomic.Int64
 
 	breakers breakers
+	waiting  waiting
 
 	drain   sync.Mutex
 	closing bool

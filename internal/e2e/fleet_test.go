@@ -172,22 +172,27 @@ func (f *fleet) connect(tenants int) *integrations.Manager {
 func (f *fleet) start(names ...string) {
 	f.t.Helper()
 	for _, name := range names {
-		o := f.orders
-		o.Name = name
-		raw, err := json.Marshal(o)
-		require.NoError(f.t, err)
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), replicaEnv+"="+string(raw))
-		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		require.NoError(f.t, err)
-		out, err := cmd.StdoutPipe()
-		require.NoError(f.t, err)
-		require.NoError(f.t, cmd.Start())
-		f.mu.Lock()
-		f.replicas[name] = &process{cmd: cmd, in: in, out: bufio.NewScanner(out)}
-		f.mu.Unlock()
+		f.startWith(name, f.orders)
 	}
+}
+
+// startWith starts a replica with orders of its own.
+func (f *fleet) startWith(name string, o orders) {
+	f.t.Helper()
+	o.Name = name
+	raw, err := json.Marshal(o)
+	require.NoError(f.t, err)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), replicaEnv+"="+string(raw))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(f.t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(f.t, err)
+	require.NoError(f.t, cmd.Start())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replicas[name] = &process{cmd: cmd, in: in, out: bufio.NewScanner(out)}
 }
 
 // names are n names of replicas.

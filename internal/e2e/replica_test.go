@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/saas-integrations/integrations/integrationstest"
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/store/sqlstore"
+	"github.com/saas-integrations/integrations/token"
 )
 
 // replicaEnv holds the orders of a replica: this test binary, run again as a
@@ -47,6 +50,10 @@ type orders struct {
 	ClientID, ClientSecret    string
 	HTTPTimeout, CommitBudget time.Duration
 	Tenants, Callers          int
+	// Journal is the directory of its journal, "" for none. DieAt, when not 0, is
+	// the record after which the replica kills itself before it does anything else.
+	Journal string
+	DieAt   int64
 	// OneByOne leaves at most one refresh under way in a replica.
 	OneByOne bool
 }
@@ -89,13 +96,43 @@ func (o orders) manager(ctx context.Context) (*integrations.Manager, *sql.DB, er
 	var t integrationstest.TB = failing{}
 	oauth := integrationstest.New(t).OAuth.Config(replicaKey)
 	oauth.ClientID, oauth.ClientSecret = o.ClientID, o.ClientSecret
+	journal, err := o.journal()
+	if err != nil {
+		return nil, nil, err
+	}
 	m, err := integrations.New(ctx, integrations.Config{
-		Store: sqlstore.New(db, dialect, &sqlstore.Options{TablePrefix: o.Prefix}), Cipher: ring,
+		Journal: journal,
+		Store:   sqlstore.New(db, dialect, &sqlstore.Options{TablePrefix: o.Prefix}), Cipher: ring,
 		BaseURL: integrationstest.BaseURL, Identify: integrationstest.Identify,
 		Providers: []providers.Provider{providers.NewOAuth2(oauth)}, Transport: named{o.Name, toFake(o.Provider)},
 		CacheFor: replicaCache, HTTPTimeout: o.HTTPTimeout, CommitBudget: o.CommitBudget,
 	})
 	return m, db, err
+}
+
+func (o orders) journal() (token.Journal, error) {
+	if o.Journal == "" {
+		return nil, nil
+	}
+	j, err := token.NewDirJournal(o.Journal)
+	return &deadly{Journal: j, dieAt: o.DieAt}, err
+}
+
+// deadly is a journal whose process dies, as by kill -9, once a record is on the
+// disk: before anybody is told, and before the store is asked.
+type deadly struct {
+	token.Journal
+	dieAt int64
+	n     atomic.Int64
+}
+
+func (d *deadly) Append(ctx context.Context, record []byte) (string, error) {
+	id, err := d.Journal.Append(ctx, record)
+	if err == nil && d.n.Add(1) == d.dieAt {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	return id, err
 }
 
 // failing ends the process where the kit would end a test.
