@@ -8,12 +8,22 @@ import (
 	"time"
 )
 
+// installation returns an installation as it is now, nil when there is none.
+func (g *GitHub) installation(id int64) *githubInstallation {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	in := g.installations[id]
+	if in == nil {
+		return nil
+	}
+	now := *in
+	return &now
+}
+
 // found returns the installation of a request, nil after answering 404.
 func (g *GitHub) found(w http.ResponseWriter, r *http.Request) *githubInstallation {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	g.mu.Lock()
-	in := g.installations[id]
-	g.mu.Unlock()
+	in := g.installation(id)
 	if err != nil || in == nil || in.gone || in.appID != githubAppID {
 		message(w, http.StatusNotFound, "Not Found")
 		return nil
@@ -128,9 +138,10 @@ func (g *GitHub) repositories(w http.ResponseWriter, r *http.Request) {
 	}
 	id, _ := strconv.ParseInt(subject, 10, 64)
 	g.mu.Lock()
-	in := g.installations[id]
+	in, suspended := g.installations[id], false
 	var repos []any
 	if in != nil {
+		suspended = in.suspended
 		for _, r := range in.visible() {
 			repos = append(repos, in.repoJSON(r))
 		}
@@ -140,7 +151,7 @@ func (g *GitHub) repositories(w http.ResponseWriter, r *http.Request) {
 		message(w, http.StatusForbidden, "Resource not accessible by integration")
 		return
 	}
-	if in.suspended {
+	if suspended {
 		message(w, http.StatusForbidden, "This installation has been suspended")
 		return
 	}

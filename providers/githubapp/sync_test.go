@@ -1,9 +1,11 @@
 package githubapp_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -205,6 +207,19 @@ func TestSyncRequests(t *testing.T) {
 	w.pull("api", 2, 50)
 	w.commit("api", 3)
 	w.wire.take("")
+	w.wire.look(func(r *http.Request) error {
+		if !strings.HasPrefix(r.URL.Path, "/repos/") {
+			return nil
+		}
+		body, err := io.ReadAll(cmp.Or[io.Reader](r.Body, http.NoBody))
+		got := []string{r.Method, r.URL.Scheme, r.URL.Host, r.Header.Get("X-GitHub-Api-Version"), string(body)}
+		want := []string{"GET", "https", "api.github.com", "2022-11-28", ""}
+		if err != nil || !slices.Equal(want, got) || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") ||
+			!strings.HasPrefix(r.Header.Get("Accept"), "application/vnd.github.") {
+			t.Errorf("%s: %v %q %q", r.URL.Path, err, got, r.Header)
+		}
+		return nil
+	})
 	w.all(nil)
 	require.Equal(t, []string{
 		"/installation/repositories?per_page=100",

@@ -30,10 +30,10 @@ import (
 //   - Of the API: the bodies of 401, of 403 with its requiredGranularScopes and of
 //     207; that 423 means to wait two seconds and 477 that an account is moved;
 //     that a daily limit ends at midnight where the account is.
-//   - Of searches: the operators, one rule of order, 3,000 characters, and that
-//     results lag behind writes. Of batches: that inputs with an
-//     objectWriteTraceId are created one by one, and that an upsert of contacts by
-//     email is written whole or not at all.
+//   - Of searches: the operators, filters by association, one rule of order, 3,000
+//     characters, and that results lag behind writes. Of batches: that inputs with
+//     an objectWriteTraceId are created one by one, and that an upsert of contacts
+//     by email is written whole or not at all.
 
 // Key is the default key, and the Kind of every connection of this adapter.
 const Key = "hubspot"

@@ -47,9 +47,9 @@ type Request struct {
 // *providers.CallError that is a *ratelimit.Error (429, and 477 while HubSpot
 // moves an account), a *providers.MissingScopeError, or one of
 // providers.ErrNotFound, ErrForbidden, ErrConflict, ErrInvalid (other 4xx, and
-// arguments that were refused before anything was sent), ErrReconnectRequired,
-// ErrTransient (423 and 477 among others) and ErrProviderDown; or the
-// connection's or the context's own error. CallError.Code is HubSpot's category.
+// arguments that were refused before anything was sent), ErrTransient (401, 423
+// and 477 among others) and ErrProviderDown; or the connection's own error, such
+// as ErrReconnectRequired, or the context's. CallError.Code is HubSpot's category.
 func Do(ctx context.Context, conn *providers.Connection, r Request) error {
 	u, err := url.Parse(apiURL + r.Path)
 	if err != nil || !strings.HasPrefix(r.Path, "/") || u.Host != apiHost || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||

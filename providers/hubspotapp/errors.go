@@ -193,8 +193,10 @@ func meaning(a providers.APIAnswer) (string, error) {
 		return e.category, limit()
 	case a.Status == statusMigrating:
 		return "account_is_moved", fmt.Errorf("%w: %w", providers.ErrTransient, limit())
-	case a.Status == http.StatusUnauthorized && e.category == "EXPIRED_AUTHENTICATION":
-		return e.category, providers.ErrTransient // renewed by now, or renewing fails at the moment
+	case a.Status == http.StatusUnauthorized && meaningOf(e) == nil:
+		// Renewed by now, or renewing fails at the moment: a grant that is over is the
+		// connection's own error.
+		return e.category, providers.ErrTransient
 	case a.Status/100 == 4:
 		return e.category, meaningOf(e)
 	}

@@ -197,6 +197,21 @@ func TestTokensAreRefreshedByTimeAndOnceWhenRefused(t *testing.T) {
 	})
 }
 
+// TestARefusedTokenIsNoDeadGrant: only renewing tells that a grant is over.
+func TestARefusedTokenIsNoDeadGrant(t *testing.T) {
+	kit := integrationstest.New(t)
+	kit.Connect("acme", hubspotapp.Key, "62515")
+	conn := connection(t, kit, "acme")
+	const path = "/account-info/2026-03/details"
+	kit.Network.Fail("api.hubapi.com", path, integrationstest.Answer(http.StatusUnauthorized, `{"category":"INVALID_AUTHENTICATION"}`))
+	kit.Network.Fail("api.hubapi.com", "/oauth/2026-09/token", integrationstest.Status(http.StatusServiceUnavailable))
+	_, err := hubspotapp.AccountDetails(t.Context(), conn)
+	require.ErrorIs(t, err, integrations.ErrTransient)
+	require.NotErrorIs(t, err, integrations.ErrReconnectRequired)
+	_, err = hubspotapp.AccountDetails(t.Context(), conn)
+	require.NoError(t, err)
+}
+
 func TestOptionalScopesAreLeftOutByThePlan(t *testing.T) {
 	kit := integrationstest.New(t)
 	app := kit.HubSpot.App()

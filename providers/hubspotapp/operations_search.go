@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/saas-integrations/integrations/providers"
@@ -42,6 +43,9 @@ type SearchQuery struct {
 
 // Filter is a condition on a property.
 type Filter struct {
+	// Property is a property, or "associations." and a type of record, whose Value
+	// is the id of a record that those to be found are associated with:
+	// "associations.contact".
 	Property string `json:"propertyName"`
 	// Operator is "EQ", "NEQ", "LT", "LTE", "GT", "GTE", "BETWEEN", "IN",
 	// "NOT_IN", "HAS_PROPERTY", "NOT_HAS_PROPERTY", "CONTAINS_TOKEN" or
@@ -146,13 +150,21 @@ func newSearch(objectType string, q SearchQuery) (*search, error) {
 		if len(g) == 0 {
 			return nil, invalid("empty_filter_group")
 		}
-		if slices.ContainsFunc(g, func(f Filter) bool { return !isName(f.Property) || providers.PlainCode(f.Operator) == "" }) {
+		if slices.ContainsFunc(g, func(f Filter) bool { return !isFilterProperty(f.Property) || providers.PlainCode(f.Operator) == "" }) {
 			return nil, invalid("bad_filter")
 		}
 	}
 	s := &search{url: to + "/search", query: q, byID: len(q.Sorts) == 0}
 	s.window("")
 	return s, nil
+}
+
+// associations begins what stands for a property in a filter by association.
+const associations = "associations."
+
+func isFilterProperty(s string) bool {
+	objectType, ok := strings.CutPrefix(s, associations)
+	return ok && isObjectType(objectType) || isName(s)
 }
 
 // window begins a window behind an id, at the first record for "".

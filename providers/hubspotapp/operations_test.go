@@ -301,6 +301,12 @@ func TestBadArgumentsAreNotSent(t *testing.T) {
 		"bad_filter property": func(c *providers.Connection) error {
 			return one(c, "contacts", group(hubspotapp.Filter{Operator: "EQ"}))
 		},
+		"bad_filter association": func(c *providers.Connection) error {
+			return one(c, "contacts", group(hubspotapp.Filter{Property: "associations.", Operator: "EQ"}))
+		},
+		"bad_filter path": func(c *providers.Connection) error {
+			return one(c, "contacts", group(hubspotapp.Filter{Property: "companies.name", Operator: "EQ"}))
+		},
 		"bad_filter operator": func(c *providers.Connection) error {
 			return one(c, "contacts", group(hubspotapp.Filter{Property: "x"}))
 		},
@@ -444,6 +450,18 @@ func TestSearch(t *testing.T) {
 		{"POST", base + "contacts/search", "Bearer planted-access", "application/json", body + `}`},
 		{"POST", base + "contacts/search", "Bearer planted-access", "application/json", body + `,"after":"2"}`},
 	}, rec.sent)
+
+	// By what records are associated with.
+	rec = answering(200, `{"results":[]}`)
+	for _, err := range hubspotapp.Search(t.Context(), connect(rec), "deals", hubspotapp.SearchQuery{Groups: [][]hubspotapp.Filter{
+		{{Property: "associations.contact", Operator: "EQ", Value: "512"}, {Property: "associations.2-7", Operator: "HAS_PROPERTY"}},
+	}}) {
+		require.NoError(t, err)
+	}
+	require.Equal(t, []sent{{
+		"POST", base + "deals/search", "Bearer planted-access", "application/json",
+		`{"filterGroups":[{"filters":[{"propertyName":"associations.contact","operator":"EQ","value":"512"},{"propertyName":"associations.2-7","operator":"HAS_PROPERTY"}]}],"sorts":[{"propertyName":"hs_object_id","direction":"ASCENDING"}],"limit":100}`,
+	}}, rec.sent)
 
 	// Everything, in order of ids; it stops when told to.
 	rec = answering(200, `{"results":[{"id":"1"},{"id":"2"}],"paging":{"next":{"after":"2"}}}`)

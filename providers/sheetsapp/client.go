@@ -26,10 +26,10 @@ var api = newAPI(nil)
 // sheets.googleapis.com or www.googleapis.com that the granted scopes allow. A URL
 // elsewhere is refused with providers.ErrHostNotAllowed.
 //
-// The errors are those of all operations of this package: *ratelimit.Error,
-// providers.ErrReconnectRequired (401), *providers.MissingScopeError,
-// ErrForbidden, ErrNotFound, ErrConflict, ErrInvalid (other 4xx), ErrTransient,
-// ErrProviderDown, and ErrAppMisconfigured when the API is not enabled in the
+// The errors are those of all operations of this package: the connection's own, such
+// as providers.ErrReconnectRequired, *ratelimit.Error, *providers.MissingScopeError,
+// ErrForbidden, ErrNotFound, ErrConflict, ErrInvalid (other 4xx), ErrTransient (401
+// among others), ErrProviderDown, and ErrAppMisconfigured when the API is not enabled in the
 // app's project. They tell nothing of an answer but a code of Google's. A
 // MissingScopeError of Do names no scope.
 func Do(ctx context.Context, conn *providers.Connection, call providers.APICall) (providers.APIAnswer, error) {

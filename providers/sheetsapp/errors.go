@@ -92,6 +92,10 @@ func newAPI(need []string) providers.API {
 			return slices.ContainsFunc(all, func(c string) bool { return slices.Contains(list, c) })
 		}
 		switch {
+		case a.Status == http.StatusUnauthorized:
+			// Renewed by now, or renewing fails at the moment: a grant that is over is
+			// the connection's own error.
+			return code, providers.ErrTransient
 		case a.Status != http.StatusForbidden:
 			return code, nil
 		case has(limitCodes):

@@ -23,7 +23,7 @@ func TestErrorVocabulary(t *testing.T) {
 		want   error
 		code   string
 	}{
-		"401":                 {401, unauthenticated, providers.ErrReconnectRequired, "UNAUTHENTICATED"},
+		"401":                 {401, unauthenticated, providers.ErrTransient, "UNAUTHENTICATED"},
 		"403 not permitted":   {403, denied, providers.ErrForbidden, "PERMISSION_DENIED"},
 		"403 file":            {403, `{"error":{"code":403,"errors":[{"reason":"insufficientFilePermissions"}]}}`, providers.ErrForbidden, "insufficientFilePermissions"},
 		"403 disabled":        {403, disabledAPI, providers.ErrAppMisconfigured, "SERVICE_DISABLED"},

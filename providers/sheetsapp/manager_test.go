@@ -266,6 +266,20 @@ func TestTablesBesideEachOther(t *testing.T) {
 
 func firstCell(a1 string) string { first, _, _ := strings.Cut(a1, ":"); return first }
 
+// TestARefusedTokenIsNoDeadGrant: only renewing tells that a grant is over.
+func TestARefusedTokenIsNoDeadGrant(t *testing.T) {
+	kit := integrationstest.New(t)
+	conn := connected(t, kit, "acme", "107")
+	file := kit.Sheets.AddSpreadsheet("107", "Orders")
+	kit.Network.Fail("sheets.googleapis.com", "/v4", integrationstest.Answer(http.StatusUnauthorized, unauthenticated))
+	kit.Network.Fail("oauth2.googleapis.com", "/token", integrationstest.Status(http.StatusServiceUnavailable))
+	_, err := sheetsapp.Get(t.Context(), conn, file)
+	require.ErrorIs(t, err, integrations.ErrTransient)
+	require.NotErrorIs(t, err, integrations.ErrReconnectRequired)
+	_, err = sheetsapp.Get(t.Context(), conn, file)
+	require.NoError(t, err)
+}
+
 func TestNoNotifications(t *testing.T) {
 	kit := integrationstest.New(t)
 	quiet := kit.Sheets.App()

@@ -55,8 +55,12 @@ func (r Range) Check() error {
 }
 
 // ParseRange reads A1 notation: cells, a sheet's name, or both with a "!" between
-// them. A name is quoted when it has an apostrophe, a "!" or a form that could be
-// cells, as in 'It”s'!A1:B2. The error wraps providers.ErrInvalid.
+// them. A name is quoted when it has an apostrophe, which is doubled then, a "!" or
+// a form that could be cells:
+//
+//	'It''s'!A1:B2
+//
+// The error wraps providers.ErrInvalid.
 func ParseRange(a1 string) (Range, error) {
 	var r Range
 	name, quoted := strings.CutPrefix(a1, "'")

@@ -172,8 +172,8 @@ func encodeText(s string, in Input) (any, error) {
 }
 
 // looksTyped reports whether a text, entered by a user, could become a formula:
-// "=", "+", "-" and "@" begin one, perhaps in full width or after spaces too. An
-// apostrophe would be lost.
+// "=", "+", "-" and "@" begin one, perhaps in full width, or after spaces and other characters
+// that do not show. An apostrophe would be lost.
 func looksTyped(s string) bool {
 	if s == "" {
 		return false
@@ -181,7 +181,7 @@ func looksTyped(s string) bool {
 	if strings.ContainsAny(s[:1], "'\t\r\n") {
 		return true
 	}
-	s = strings.TrimLeftFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	s = strings.TrimLeftFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) })
 	first, _ := utf8.DecodeRuneInString(s)
 	return strings.ContainsRune("=+-@＝＋－＠", first)
 }

@@ -58,6 +58,8 @@ func TestCells(t *testing.T) {
 		"line":          {"\n=1", `"\n=1"`, `"'\n=1"`},
 		"space":         {" =1", `" =1"`, `"' =1"`},
 		"no-break":      {"\u00a0=1", "\"\u00a0=1\"", "\"'\u00a0=1\""},
+		"zero width":    {"\u200b=1", "\"\u200b=1\"", "\"'\u200b=1\""},
+		"byte order":    {"\ufeff +1", "\"\ufeff +1\"", "\"'\ufeff +1\""},
 		"full width":    {"＝1", `"＝1"`, `"'＝1"`},
 		"apostrophe":    {"'x", `"'x"`, `"''x"`},
 		"named formula": {status("=1"), `"=1"`, `"'=1"`},
