@@ -183,7 +183,8 @@ func (e *CallError) Unwrap() []error {
 var errDown = fmt.Errorf("%w: %w", ErrTransient, ErrProviderDown)
 
 // StatusMeaning is what a refusal's status means when nothing else tells. A 401
-// that reaches the caller was not mended by another token.
+// is transient: it reaches a caller while renewing the token fails or was just
+// tried; a grant that is over is the connection's own error.
 func StatusMeaning(status int, h http.Header) error {
 	switch {
 	case status == http.StatusTooManyRequests:
@@ -192,15 +193,13 @@ func StatusMeaning(status int, h http.Header) error {
 		return errDown
 	}
 	switch status {
-	case http.StatusUnauthorized:
-		return ErrReconnectRequired
 	case http.StatusForbidden:
 		return ErrForbidden
 	case http.StatusNotFound, http.StatusGone:
 		return ErrNotFound
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		return ErrConflict
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusLocked:
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusLocked:
 		return ErrTransient
 	}
 	return ErrInvalid

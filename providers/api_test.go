@@ -75,7 +75,7 @@ func TestAPIErrors(t *testing.T) {
 		return func(r *http.Request) (*http.Response, error) { return respond(r, status, body), nil }
 	}
 	for status, want := range map[int]error{
-		401: providers.ErrReconnectRequired, 403: providers.ErrForbidden, 404: providers.ErrNotFound, 410: providers.ErrNotFound,
+		401: providers.ErrTransient, 403: providers.ErrForbidden, 404: providers.ErrNotFound, 410: providers.ErrNotFound,
 		409: providers.ErrConflict, 412: providers.ErrConflict, 400: providers.ErrInvalid, 422: providers.ErrInvalid, 408: providers.ErrTransient,
 		423: providers.ErrTransient, 425: providers.ErrTransient, 429: ratelimit.ErrRateLimited, 500: providers.ErrTransient, 503: providers.ErrProviderDown,
 	} {

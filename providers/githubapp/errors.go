@@ -113,8 +113,8 @@ func callError(kind error, status int, cause error) error {
 
 // Classify maps an error of go-github or of a connection to the errors of
 // packages providers and ratelimit: *ratelimit.Error for both of GitHub's limits,
-// ErrReconnectRequired (401), ErrSuspended, ErrForbidden, ErrNotFound,
-// ErrConflict, ErrInvalid (other 4xx), ErrTransient and ErrProviderDown. An
+// ErrReconnectRequired (a grant that is over), ErrSuspended, ErrForbidden, ErrNotFound,
+// ErrConflict, ErrInvalid (other 4xx), ErrTransient (a 401 too) and ErrProviderDown. An
 // error's text holds no URL and nothing of the answer; go-github's error stays
 // reachable for errors.As. An error it does not know, a context's among them, is
 // returned as it is, without http.Client's wrapping, which quotes the URL.

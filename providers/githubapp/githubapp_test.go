@@ -335,7 +335,7 @@ func TestRepositoriesOfAllPagesAndErrors(t *testing.T) {
 	}
 	require.Equal(t, []string{"a", "b", "c"}, names)
 
-	for status, want := range map[int]error{401: providers.ErrReconnectRequired, 403: providers.ErrForbidden, 404: providers.ErrNotFound, 409: providers.ErrConflict, 422: providers.ErrInvalid, 429: ratelimit.ErrRateLimited, 502: providers.ErrProviderDown} {
+	for status, want := range map[int]error{401: providers.ErrTransient, 403: providers.ErrForbidden, 404: providers.ErrNotFound, 409: providers.ErrConflict, 422: providers.ErrInvalid, 429: ratelimit.ErrRateLimited, 502: providers.ErrProviderDown} {
 		bad := connection(func(r *http.Request) (*http.Response, error) { return respond(r, status, nil, `{"message":"no"}`), nil }, providers.Snapshot{})
 		n := 0
 		for _, err := range githubapp.Repositories(t.Context(), bad) {

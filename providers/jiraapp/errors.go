@@ -162,7 +162,8 @@ func retryAt(h http.Header, now time.Time) time.Time {
 // *ratelimit.Error:
 //
 //   - ErrInvalid for 400 and other 4xx, ErrForbidden, ErrNotFound (410 too),
-//     ErrConflict, ErrReconnectRequired for a 401 that another token did not mend;
+//     ErrConflict; ErrTransient for another 401, as a grant that is over is the
+//     connection's own ErrReconnectRequired;
 //   - ErrForbidden and *providers.MissingScopeError for "scope does not match",
 //     without names: Jira gives none;
 //   - *ratelimit.Error for 429 and for 503 with Retry-After, its Scope being

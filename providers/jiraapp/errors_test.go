@@ -26,7 +26,7 @@ func TestErrors(t *testing.T) {
 		{answer(400, `{"errorMessages":["planted"],"errors":{"summary":"planted","customfield_10":"x"}}`), providers.ErrInvalid, "integrations/jiraapp: status 400 customfield_10: integrations: invalid request"},
 		{answer(400, `{"errorMessages":[],"errors":{"planted field":"x"}}`), providers.ErrInvalid, "integrations/jiraapp: status 400: integrations: invalid request"},
 		{answer(400, `planted`), providers.ErrInvalid, "integrations/jiraapp: status 400: integrations: invalid request"},
-		{answer(401, `{"code":401,"message":"Unauthorized"}`), providers.ErrReconnectRequired, "integrations/jiraapp: status 401: integrations: reconnect required"},
+		{answer(401, `{"code":401,"message":"Unauthorized"}`), providers.ErrTransient, "integrations/jiraapp: status 401: integrations: transient failure"},
 		{answer(401, `{"code":401,"message":"Unauthorized; scope does not match"}`), providers.ErrForbidden, "integrations/jiraapp: status 401 scope_does_not_match: integrations: forbidden: integrations: missing scope"},
 		{answer(403, `{"errorMessages":["planted"]}`), providers.ErrForbidden, "integrations/jiraapp: status 403: integrations: forbidden"},
 		{answer(404, `{"errorMessages":["planted"]}`), providers.ErrNotFound, "integrations/jiraapp: status 404: integrations: not found at the provider"},

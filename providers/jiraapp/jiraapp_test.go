@@ -369,7 +369,7 @@ func TestEndSubscriptions(t *testing.T) {
 	require.Len(t, w.sent, 3)
 	require.Equal(t, "Bearer access-1", w.sent[2].authorization)
 	w = answers(answer(401, `{}`), answer(200, granted), answer(401, `{}`))
-	require.ErrorIs(t, end(w), providers.ErrReconnectRequired)
+	require.ErrorIs(t, end(w), providers.ErrTransient)
 	require.Len(t, w.sent, 3)
 	// One without the scope is not.
 	w = answers(answer(401, `{"code":401,"message":"Unauthorized; scope does not match"}`))

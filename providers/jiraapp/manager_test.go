@@ -203,26 +203,33 @@ func TestScopesThatAreMissing(t *testing.T) {
 }
 
 func TestRotation(t *testing.T) {
-	kit := integrationstest.New(t)
-	kit.Connect("acme", jiraapp.Key)
-	m, ctx := kit.Manager(), t.Context()
-	key := kit.Jira.AddIssue(kit.Jira.Site("T-acme"), "ACME", "x")
-	get := func() error {
-		_, err := jiraapp.GetIssue(ctx, conn(t, m, "acme"), key)
-		return err
-	}
-	kit.Jira.Tokens.ExpireAccess()
-	require.NoError(t, get())
-	require.Equal(t, 1, kit.Jira.Tokens.Calls())
+	synctest.Test(t, func(t *testing.T) {
+		kit := integrationstest.New(t)
+		kit.Connect("acme", jiraapp.Key)
+		m, ctx := kit.Manager(), t.Context()
+		key := kit.Jira.AddIssue(kit.Jira.Site("T-acme"), "ACME", "x")
+		c := conn(t, m, "acme")
+		get := func() error {
+			_, err := jiraapp.GetIssue(ctx, c, key)
+			return err
+		}
+		kit.Jira.Tokens.ExpireAccess()
+		require.NoError(t, get())
+		require.Equal(t, 1, kit.Jira.Tokens.Calls())
 
-	// Revoked by the user: the next refresh says so, once.
-	kit.Jira.Tokens.Revoke("T-acme")
-	require.ErrorIs(t, get(), integrations.ErrReconnectRequired)
-	calls := kit.Jira.Tokens.Calls()
-	require.ErrorIs(t, get(), integrations.ErrReconnectRequired)
-	require.Equal(t, calls, kit.Jira.Tokens.Calls())
-	kit.Connect("acme", jiraapp.Key)
-	require.NoError(t, get())
+		// Revoked by the user: the next refresh says so, once. None is made within five
+		// minutes of the last one that a refused call caused.
+		kit.Jira.Tokens.Revoke("T-acme")
+		require.ErrorIs(t, get(), integrations.ErrTransient)
+		require.Equal(t, 1, kit.Jira.Tokens.Calls())
+		time.Sleep(6 * time.Minute)
+		require.ErrorIs(t, get(), integrations.ErrReconnectRequired)
+		calls := kit.Jira.Tokens.Calls()
+		require.ErrorIs(t, get(), integrations.ErrReconnectRequired)
+		require.Equal(t, calls, kit.Jira.Tokens.Calls())
+		kit.Connect("acme", jiraapp.Key)
+		require.NoError(t, get())
+	})
 }
 
 // TestLostAnswer: within ten minutes Atlassian takes the old refresh token again.

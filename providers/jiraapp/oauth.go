@@ -216,7 +216,8 @@ func (a *App) EndSubscriptions(ctx context.Context, r providers.Revocation) erro
 		return err
 	}
 	if !r.AccessToken.IsZero() {
-		if err = drop(r.AccessToken); !errors.Is(err, providers.ErrReconnectRequired) {
+		err = drop(r.AccessToken)
+		if ended := isStatus(err, http.StatusUnauthorized) && !errors.Is(err, providers.ErrForbidden); !ended {
 			return gone(err)
 		}
 	}
