@@ -52,19 +52,27 @@ var (
 	errEvents = fmt.Errorf("integrations/hubspotapp: more than %d events in one request", maxEvents)
 )
 
-// read splits a request into its events. One event that cannot be read spoils the
-// request: HubSpot sends it again, and nothing is lost in silence.
+// TypeUnreadable is the type of an element of a batch that is no event this
+// package can read. It is stored for nobody, beside the others: refusing the batch
+// would lose them, once HubSpot stops to send it again.
+const TypeUnreadable = "unreadable"
+
+// read splits a request into its events. One that holds no event that can be read
+// is refused.
 func (a *App) read(r *webhook.Request) (webhook.Receipt, error) {
 	var out webhook.Receipt
 	var fault error
+	elements, readable := 0, 0
 	add := func(raw []byte) bool {
-		n, wanted, err := a.notice(raw)
-		if err == nil && len(out.Notices) == maxEvents {
-			err = errEvents
-		}
-		if err != nil {
-			fault = err
+		if elements++; elements > maxEvents {
+			fault, readable = errEvents, 0
 			return false
+		}
+		n, wanted, err := a.notice(raw)
+		if err != nil {
+			fault, n, wanted = err, unreadable(raw), true
+		} else {
+			readable++
 		}
 		if wanted {
 			out.Notices = append(out.Notices, n)
@@ -77,10 +85,15 @@ func (a *App) read(r *webhook.Request) (webhook.Receipt, error) {
 	} else if err := webhook.Elements(body, add); err != nil {
 		return webhook.Receipt{}, err
 	}
-	if fault != nil {
+	if fault != nil && readable == 0 {
 		return webhook.Receipt{}, fault
 	}
 	return out, nil
+}
+
+func unreadable(raw []byte) webhook.Notice {
+	sum := sha256.Sum256(raw)
+	return webhook.Notice{DeliveryID: TypeUnreadable + "|" + hex.EncodeToString(sum[:]), Type: TypeUnreadable, Body: raw}
 }
 
 // eventKeys are the members of an event that are looked at. Events about
