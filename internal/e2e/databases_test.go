@@ -29,10 +29,11 @@ type server struct {
 	env, dsn     string
 }
 
-var servers = []server{
-	{"postgres", "pgx", sqlstore.Postgres, "INTEGRATIONS_TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/test?sslmode=disable"},
-	{"mysql", "mysql", sqlstore.MySQL, "INTEGRATIONS_TEST_MYSQL", "root@tcp(127.0.0.1:3306)/test"},
-}
+var (
+	postgres = server{"postgres", "pgx", sqlstore.Postgres, "INTEGRATIONS_TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/test?sslmode=disable"}
+	mysql    = server{"mysql", "mysql", sqlstore.MySQL, "INTEGRATIONS_TEST_MYSQL", "root@tcp(127.0.0.1:3306)/test"}
+	servers  = []server{postgres, mysql}
+)
 
 func (s server) address() string {
 	if dsn := os.Getenv(s.env); dsn != "" {

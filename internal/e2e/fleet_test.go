@@ -90,18 +90,23 @@ func databases(t *testing.T, fn func(t *testing.T, f *fleet)) {
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			db := s.open(t, "")
-			prefix := s.prefixed(t, db)
-			require.NoError(t, sqlstore.Migrate(t.Context(), db, s.dialect, &sqlstore.MigrateOptions{TablePrefix: prefix}))
-			st := sqlstore.New(db, s.dialect, &sqlstore.Options{TablePrefix: prefix})
-			f := newFleet(t, st, orders{Driver: s.driver, DSN: s.address(), Dialect: s.dialect.String(), Prefix: prefix})
-			f.exec = func(query string) {
-				_, err := db.ExecContext(t.Context(), query)
-				require.NoError(t, err)
-			}
-			fn(t, f)
+			fn(t, fleetOn(t, s))
 		})
 	}
+}
+
+// fleetOn is a fleet on a server, with tables of its own.
+func fleetOn(t *testing.T, s server) *fleet {
+	db := s.open(t, "")
+	prefix := s.prefixed(t, db)
+	require.NoError(t, sqlstore.Migrate(t.Context(), db, s.dialect, &sqlstore.MigrateOptions{TablePrefix: prefix}))
+	st := sqlstore.New(db, s.dialect, &sqlstore.Options{TablePrefix: prefix})
+	f := newFleet(t, st, orders{Driver: s.driver, DSN: s.address(), Dialect: s.dialect.String(), Prefix: prefix})
+	f.exec = func(query string) {
+		_, err := db.ExecContext(t.Context(), query)
+		require.NoError(t, err)
+	}
+	return f
 }
 
 func newFleet(t *testing.T, st *sqlstore.Store, o orders) *fleet {
