@@ -37,7 +37,13 @@ var reasons = map[string]Explanation{
 	"no_refresh_token": {"The access has ended and cannot be renewed. Connect again.", ActionReconnect},
 }
 
-// Explain says how an integration is and what to do about it.
+// endsSoon is how long before the end of a grant a tenant is asked to connect
+// again. It is less than half of the shortest life after which providers end unused
+// grants, at which Run renews those: what Run can renew is not asked for.
+const endsSoon = 14 * 24 * time.Hour
+
+// Explain says how an integration is and what to do about it. A grant that ends
+// within two weeks is something to do: connecting again makes another.
 func (in Integration) Explain() Explanation {
 	switch in.Status {
 	case StatusNeedsReconnect:
@@ -58,6 +64,8 @@ func (in Integration) Explain() Explanation {
 		return Explanation{fmt.Sprintf("Renewing the access has failed since %s (%s) and calls fail. Connect again.", since, in.FailingCode), ActionReconnect}
 	case !in.FailingSince.IsZero():
 		return Explanation{fmt.Sprintf("Renewing the access fails since %s (%s); it is tried again.", since, in.FailingCode), ActionWait}
+	case !in.GrantEndsAt.IsZero() && time.Until(in.GrantEndsAt) < endsSoon:
+		return Explanation{fmt.Sprintf("Connected until %s. Connect again before then to keep it.", in.GrantEndsAt.UTC().Format(time.DateOnly)), ActionReconnect}
 	case len(in.MissingScopes) > 0:
 		return Explanation{"Connected, without all the permissions that were asked for. Connect again to grant them.", ActionReconnect}
 	}

@@ -48,6 +48,10 @@ type Integration struct {
 	FailingSince time.Time `json:"failingSince,omitzero"`
 	FailingCode  string    `json:"failingCode,omitempty"`
 	GivenUp      bool      `json:"givenUp,omitempty"`
+	// GrantEndsAt is when the grant ends unless it is renewed before, zero when that
+	// is unknown or never. A year after consent some providers' grants end whatever
+	// is done.
+	GrantEndsAt time.Time `json:"grantEndsAt,omitzero"`
 	// Metadata is the host's JSON, ProviderData the library's.
 	Metadata     json.RawMessage `json:"metadata,omitempty"`
 	ProviderData json.RawMessage `json:"providerData,omitempty"`
@@ -217,7 +221,7 @@ func (m *Manager) view(in store.Integration) Integration {
 	v := Integration{
 		ID: in.ID, TenantID: in.TenantID, Provider: in.Provider, Label: in.Label,
 		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes,
-		FailingSince: in.RefreshFailingSince, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
+		GrantEndsAt: in.RefreshExpiresAt, FailingSince: in.RefreshFailingSince, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
 		Version: in.Version, ConnectedAt: in.ConnectedAt, CreatedAt: in.CreatedAt, UpdatedAt: in.UpdatedAt,
 	}
 	if p := m.providers[in.Provider]; p != nil {

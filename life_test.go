@@ -30,6 +30,7 @@ type fake struct {
 	exchanged func()            // after the code was spent
 	access    []string          // tokens given to Revoke
 	fault     error             // of the next refreshes
+	life      time.Duration     // of the grants of the next exchanges, 0 for no word
 	scopes    []string          // granted by the next refreshes, nil for no word
 }
 
@@ -44,6 +45,7 @@ func (p *fake) Exchange(ctx context.Context, x providers.Exchange) (providers.Ac
 		a.ExternalID = p.id
 	}
 	a.Alias = p.alias
+	a.Grant.RefreshExpiresIn = p.life
 	return a, err
 }
 func (p *fake) Renew(ctx context.Context, r token.Renewal) (token.Grant, error) {

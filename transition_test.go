@@ -132,6 +132,29 @@ func TestGiveUpAfterIsConfigured(t *testing.T) {
 	})
 }
 
+// TestAnEndIsSeenComing: of a grant that nothing prolongs beyond its year.
+func TestAnEndIsSeenComing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kit, p := fakeKit(t)
+		changes := listen(kit)
+		p.life = 365 * 24 * time.Hour
+		kit.Connect("t1", acmeKey)
+		ends := time.Now().Add(p.life)
+		p.life = 0 // renewals do not prolong it
+		conn := connOf(t, kit)
+		time.Sleep(350 * 24 * time.Hour)
+		require.NoError(t, conn.Check(t.Context()))
+		in := only(t, changes.m)
+		require.WithinDuration(t, ends, in.GrantEndsAt, time.Second)
+		require.Equal(t, integrations.ActionNone, in.Explain().Action)
+		time.Sleep(48 * time.Hour)
+		require.NoError(t, conn.Check(t.Context()))
+		in = only(t, changes.m)
+		require.Equal(t, integrations.ActionReconnect, in.Explain().Action)
+		require.Contains(t, in.Explain().Sentence, ends.UTC().Format(time.DateOnly))
+	})
+}
+
 func TestAScopeChangeIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kit, p := fakeKit(t)
@@ -209,6 +232,7 @@ func TestExplainHasAWordForEveryStatus(t *testing.T) {
 	seen := map[string]bool{}
 	for _, in := range []integrations.Integration{
 		{Status: integrations.StatusActive},
+		{Status: integrations.StatusActive, GrantEndsAt: time.Now().Add(13 * 24 * time.Hour)},
 		{Status: integrations.StatusActive, MissingScopes: []string{"x"}},
 		{Status: integrations.StatusActive, FailingSince: time.Unix(1, 0), FailingCode: "x"},
 		{Status: integrations.StatusActive, FailingSince: time.Unix(1, 0), GivenUp: true},
@@ -225,6 +249,8 @@ func TestExplainHasAWordForEveryStatus(t *testing.T) {
 		require.False(t, seen[e.Sentence], e.Sentence)
 		seen[e.Sentence] = true
 	}
+	far := integrations.Integration{Status: integrations.StatusActive, GrantEndsAt: time.Now().Add(15 * 24 * time.Hour)}
+	require.Equal(t, integrations.ActionNone, far.Explain().Action)
 	require.Equal(t, integrations.ActionAskAdmin, integrations.Integration{Status: integrations.StatusSuspended}.Explain().Action)
 }
 
