@@ -57,8 +57,12 @@ func BenchmarkStorm(b *testing.B) {
 				s.expire(b)
 				before := s.endpoint.calls.Load()
 				b.StartTimer()
-				failed += storm(b.Context(), s.call)
+				n, err := storm(b.Context(), s.call)
 				b.StopTimer()
+				failed += n
+				if err != nil && s.complete {
+					b.Errorf("%d callers failed: %v", n, err)
+				}
 				calls += s.endpoint.calls.Load() - before
 				b.StartTimer()
 			}
@@ -85,19 +89,24 @@ func reportStorm(b *testing.B, bare time.Duration, calls, failed int64) {
 	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(bare), "wall/refresh")
 }
 
-// storm makes all calls at once and reports how many failed.
-func storm(ctx context.Context, call func(ctx context.Context, caller int) error) int64 {
+// storm makes all calls at once, counts those that fail and keeps one error.
+func storm(ctx context.Context, call func(ctx context.Context, caller int) error) (int64, error) {
 	var failed atomic.Int64
+	var one atomic.Pointer[error]
 	var wg sync.WaitGroup
 	for i := range stormCallers {
 		wg.Go(func() {
-			if call(ctx, i) != nil {
+			if err := call(ctx, i); err != nil {
 				failed.Add(1)
+				one.Store(&err)
 			}
 		})
 	}
 	wg.Wait()
-	return failed.Load()
+	if e := one.Load(); e != nil {
+		return failed.Load(), *e
+	}
+	return 0, nil
 }
 
 // stormy is what can be stormed.
@@ -105,6 +114,7 @@ type stormy struct {
 	endpoint *endpoint
 	expire   func(t testing.TB) // ends the token everybody has
 	call     func(ctx context.Context, caller int) error
+	complete bool // nobody may fail
 }
 
 // endpoint is a token endpoint that replaces the refresh token at each call and
@@ -194,7 +204,7 @@ func vaults(t testing.TB, st store.Store, replicas int) stormy {
 		require.NoError(t, err)
 	}
 	return stormy{
-		endpoint: e,
+		endpoint: e, complete: true,
 		expire: func(t testing.TB) {
 			row, err := st.Get(ctx, "t", "i")
 			require.NoError(t, err)
