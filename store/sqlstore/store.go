@@ -82,7 +82,7 @@ func (s *Store) text(query string) string {
 
 func (s *Store) expand(query string) string {
 	d := s.dialect.d
-	q := strings.NewReplacer("{p}", s.prefix, "{now}", d.now, "{ifabsent}", d.ifAbsent).Replace(query)
+	q := strings.NewReplacer("{p}", s.prefix, "{now}", d.now, "{ifabsent}", d.ifAbsent, "{bykey}", d.byKey).Replace(query)
 	if d.numbered {
 		q = rewrite(q)
 	}
