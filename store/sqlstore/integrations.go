@@ -41,7 +41,7 @@ func scanIntegration(row scanner) (store.Integration, error) {
 }
 
 func (s *Store) get(ctx context.Context, r runner, what, where string, args ...any) (store.Integration, error) {
-	i, err := scanIntegration(r.QueryRowContext(ctx, s.text("SELECT "+integrationColumns+" FROM {p}integrations WHERE "+where), args...))
+	i, err := scanIntegration(s.queryRow(ctx, r, "SELECT "+integrationColumns+" FROM {p}integrations WHERE "+where, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
