@@ -13,8 +13,9 @@ import (
 const (
 	// saveFor is how long storing a new token is tried again unasked.
 	saveFor = 60 * time.Second
-	// savePauseMost is the longest pause between two tries.
-	savePauseMost = time.Second
+	// The pause between two tries doubles from the first to the longest.
+	savePauseFirst = 25 * time.Millisecond
+	savePauseMost  = time.Second
 )
 
 // unsaved is a grant that came and is not in the row yet.
@@ -64,7 +65,7 @@ func (h *Handle) keepSaving(ctx context.Context, u *unsaved) {
 	defer cancel()
 	var err error
 	defer v.recovered(ctx, &err)
-	for pause := pollFirst; sleep(ctx, pause) == nil; pause = min(2*pause, savePauseMost) {
+	for pause := savePauseFirst; sleep(ctx, pause) == nil; pause = min(2*pause, savePauseMost) {
 		if err = h.save(ctx, u); err == nil {
 			return
 		}

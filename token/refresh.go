@@ -33,9 +33,20 @@ const (
 	// once.
 	holdAfterAmbiguous = 2 * time.Second
 
-	pollFirst = 25 * time.Millisecond
+	// Whoever waits for another holder looks again after pollShare of the time it
+	// has waited, so that it waits little longer than it has to and a slow provider
+	// does not make it ask often.
+	pollFirst = 10 * time.Millisecond
+	pollShare = 5
 	pollMost  = 400 * time.Millisecond
 )
+
+// pollPause is the pause after having waited for so long, spread so that waiters
+// do not all ask at once.
+func pollPause(waited time.Duration) time.Duration {
+	pause := min(max(waited/pollShare, pollFirst), pollMost)
+	return pause/2 + mathrand.N(pause)
+}
 
 // startRenewal renews the token if that is due, once for all who ask at the same
 // time.
@@ -70,9 +81,10 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 	}
 	var p *place
 	defer func() { p.giveBack() }()
-	giveUp := v.clock.now() + v.leaseTTL() + time.Second
+	began := v.clock.now()
+	giveUp := began + v.leaseTTL() + time.Second
 	var gen int64 // as of the first look
-	for pause := pollFirst; ; pause = min(2*pause, pollMost) {
+	for {
 		in, s, err := h.look(ctx)
 		if err != nil {
 			return err
@@ -92,31 +104,34 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 			return &Error{Outcome: DeadGrant, Code: codeNoRefreshToken}
 		}
 		gen = in.TokenGen
-		// A row that cannot be opened is not to be touched, not even by a lease.
-		if _, _, err := OpenGrant(v.cfg.Cipher, in); err != nil {
-			return err
-		}
-		if p == nil {
-			var waited bool
-			if p, waited, err = h.place(ctx, in); err != nil {
+		if !in.LeaseUntil.After(in.ReadAt) {
+			// A row that cannot be opened is not to be touched, not even by a lease.
+			if _, _, err := OpenGrant(v.cfg.Cipher, in); err != nil {
 				return err
 			}
-			if waited {
-				continue // the row may be another by now
+			if p == nil {
+				var waited bool
+				if p, waited, err = h.place(ctx, in); err != nil {
+					return err
+				}
+				if waited {
+					continue // the row may be another by now
+				}
+			}
+			owner, leased := newOwner(), v.clock.now()
+			won, err := within(ctx, v, func(ctx context.Context) (bool, error) {
+				return v.cfg.Store.Lease(ctx, store.Lease{TenantID: h.tenant, ID: h.id, Owner: owner, SeenGen: gen, TTL: v.leaseTTL()})
+			})
+			if err != nil {
+				// The lease is the probe that the store takes writes: without it a
+				// rotated token could not be stored, so none is spent.
+				return fmt.Errorf("integrations/token: lease: %w", err)
+			}
+			if won {
+				return h.renew(ctx, in, owner, leased, force, p)
 			}
 		}
-		owner, leased := newOwner(), v.clock.now()
-		won, err := within(ctx, v, func(ctx context.Context) (bool, error) {
-			return v.cfg.Store.Lease(ctx, store.Lease{TenantID: h.tenant, ID: h.id, Owner: owner, SeenGen: gen, TTL: v.leaseTTL()})
-		})
-		if err != nil {
-			// The lease is the probe that the store takes writes: without it a
-			// rotated token could not be stored, so none is spent.
-			return fmt.Errorf("integrations/token: lease: %w", err)
-		}
 		switch {
-		case won:
-			return h.renew(ctx, in, owner, leased, force, p)
 		case !force && s.usable(v.clock.now()):
 			return nil // whoever has it is at it, and nobody waits
 		case v.clock.now() > giveUp:
@@ -124,7 +139,7 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 		}
 		p.giveBack() // a place is for those who make a call
 		p = nil
-		if err := sleep(ctx, pause/2+mathrand.N(pause)); err != nil {
+		if err := sleep(ctx, pollPause(v.clock.now()-began)); err != nil {
 			return err
 		}
 	}

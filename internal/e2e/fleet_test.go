@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func sized(small, full int) int {
 // fleet is a number of replicas, each a process, on one database, and the fake
 // provider they talk to.
 type fleet struct {
-	t      *testing.T
+	t      testing.TB
 	kit    *integrationstest.Kit
 	orders orders
 	store  *sqlstore.Store
@@ -75,41 +76,35 @@ type process struct {
 
 // databases are where fleets can be.
 func databases(t *testing.T, fn func(t *testing.T, f *fleet)) {
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		path := filepath.Join(t.TempDir(), "fleet.db")
-		db := openSQLite(t, path, recommended)
-		st := migrated(t, db, "")
-		f := newFleet(t, st, orders{Driver: "sqlite", DSN: "file:" + path + recommended, Dialect: "sqlite"})
-		f.exec = func(query string) {
-			_, err := db.ExecContext(t.Context(), query)
-			require.NoError(t, err)
-		}
-		fn(t, f)
-	})
-	for _, s := range servers {
-		t.Run(s.name, func(t *testing.T) {
+	for _, d := range fleets {
+		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			fn(t, fleetOn(t, s))
+			fn(t, d.open(t))
 		})
 	}
 }
 
-// fleetOn is a fleet on a server, with tables of its own.
-func fleetOn(t *testing.T, s server) *fleet {
+// fleets are how a fleet is made on each database.
+var fleets = []struct {
+	name string
+	open func(t testing.TB) *fleet
+}{{"sqlite", sqliteFleet}, {postgres.name, postgres.fleet}, {mysql.name, mysql.fleet}}
+
+func sqliteFleet(t testing.TB) *fleet {
+	path := filepath.Join(t.TempDir(), "fleet.db")
+	db := openSQLite(t, path, recommended)
+	return newFleet(t, db, migrated(t, db, ""), orders{Driver: "sqlite", DSN: "file:" + path + recommended, Dialect: "sqlite"})
+}
+
+func (s server) fleet(t testing.TB) *fleet {
 	db := s.open(t, "")
 	prefix := s.prefixed(t, db)
 	require.NoError(t, sqlstore.Migrate(t.Context(), db, s.dialect, &sqlstore.MigrateOptions{TablePrefix: prefix}))
 	st := sqlstore.New(db, s.dialect, &sqlstore.Options{TablePrefix: prefix})
-	f := newFleet(t, st, orders{Driver: s.driver, DSN: s.address(), Dialect: s.dialect.String(), Prefix: prefix})
-	f.exec = func(query string) {
-		_, err := db.ExecContext(t.Context(), query)
-		require.NoError(t, err)
-	}
-	return f
+	return newFleet(t, db, st, orders{Driver: s.driver, DSN: s.address(), Dialect: s.dialect.String(), Prefix: prefix})
 }
 
-func newFleet(t *testing.T, st *sqlstore.Store, o orders) *fleet {
+func newFleet(t testing.TB, db *sql.DB, st *sqlstore.Store, o orders) *fleet {
 	f := &fleet{t: t, kit: integrationstest.New(t), store: st, replicas: map[string]*process{}}
 	key, err := crypto.GenerateKey("k1")
 	require.NoError(t, err)
@@ -124,6 +119,10 @@ func newFleet(t *testing.T, st *sqlstore.Store, o orders) *fleet {
 	t.Cleanup(srv.Close)
 	o.Provider = srv.Listener.Addr().String()
 	f.orders = o
+	f.exec = func(query string) {
+		_, err := db.ExecContext(t.Context(), query)
+		require.NoError(t, err)
+	}
 	f.expire = func() {
 		f.exec("UPDATE " + o.Prefix + "integrations SET token_expires_at = 1, next_refresh_at = 1 WHERE status = 'active'")
 	}

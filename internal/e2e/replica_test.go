@@ -56,6 +56,8 @@ type orders struct {
 	DieAt   int64
 	// OneByOne leaves at most one refresh under way in a replica.
 	OneByOne bool
+	// TokenOnly makes the calls end with the token, without the API.
+	TokenOnly bool
 }
 
 // report is what came of one round of a replica's calls. Failed are those whose
@@ -197,7 +199,7 @@ func (o orders) round(ctx context.Context, m *integrations.Manager, round int) r
 	for t := range o.Tenants {
 		for range o.Callers {
 			wg.Go(func() {
-				err := call(ctx, m, tenantName(t))
+				err := o.call(ctx, m, tenantName(t))
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -221,11 +223,15 @@ func (o orders) round(ctx context.Context, m *integrations.Manager, round int) r
 }
 
 // call asks the API who a tenant's account is.
-func call(ctx context.Context, m *integrations.Manager, tenant string) error {
+func (o orders) call(ctx context.Context, m *integrations.Manager, tenant string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	conn, err := m.Connection(ctx, tenant, replicaKey)
 	if err != nil {
+		return err
+	}
+	if o.TokenOnly {
+		_, err := conn.Token(ctx)
 		return err
 	}
 	_, err = providers.API{Adapter: "acme"}.Do(ctx, conn.HTTPClient(), providers.APICall{URL: "https://api.example.test/me"})

@@ -21,7 +21,7 @@ func TestSoakRandomKills(t *testing.T) {
 	for name, rotation := range map[string]integrationstest.Rotation{"leeway": integrationstest.Leeway, "strict": integrationstest.Strict} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := fleetOn(t, postgres)
+			f := postgres.fleet(t)
 			f.kit.OAuth.Tokens.SetRotation(rotation, 10*time.Minute)
 			f.orders.Callers = 2
 			// A machine with other things to do must not look like a lost answer.

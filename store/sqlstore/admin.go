@@ -52,7 +52,7 @@ func (s *Store) Reseal(ctx context.Context, rs []store.Reseal) (int, error) {
 	err := s.write(ctx, "reseal", func(tx *sql.Tx) error {
 		total = 0
 		for _, r := range rs {
-			query := `UPDATE {p}integrations SET access_token = ?, refresh_token = ?, key_id = ?, updated_at = {now}
+			query := `UPDATE {p}integrations {bykey} SET access_token = ?, refresh_token = ?, key_id = ?, updated_at = {now}
  WHERE id = ? AND tenant_id = ? AND token_gen = ? AND access_token = ? AND refresh_token `
 			args := []any{
 				bytesOrNull(r.AccessToken), bytesOrNull(r.RefreshToken), r.KeyID, r.ID, r.TenantID, r.SeenGen, bytesOrNull(r.OldAccessToken),

@@ -11,8 +11,9 @@ import (
 type Dialect struct{ d *dialect }
 
 // dialect is what differs between databases. Queries are written once, with "?"
-// for parameters, {p} for the table prefix, {now} for the clock and {ifabsent} at
-// the end of an insert that gives way to a row that is there.
+// for parameters, {p} for the table prefix, {now} for the clock, {ifabsent} at the
+// end of an insert that gives way to a row that is there and {bykey} after a table
+// whose row is to be found by its primary key.
 type dialect struct {
 	name string
 	// goName is how the dialect is named in Go, for error messages.
@@ -25,6 +26,14 @@ type dialect struct {
 	// reports one row when it inserted and, whatever the connection counts as
 	// affected, another number when it did not.
 	ifAbsent string
+	// byKey keeps the optimizer from another index: two statements that lock the
+	// entries of a row in different order are a deadlock.
+	byKey string
+	// prepares says that the reads of one row are worth a prepared statement: each
+	// time they are parsed anew otherwise, on MySQL in round trips of their own.
+	// Drivers of PostgreSQL keep statements by themselves, in ways a host can turn
+	// off where a pooler stands between.
+	prepares bool
 	// returning says that UPDATE and INSERT give back rows and take a LIMIT in a
 	// subquery. Where they do not, a transaction of several statements stands in.
 	returning bool
@@ -47,7 +56,7 @@ var embedded embed.FS
 var SQLite = Dialect{&dialect{
 	name: "sqlite", goName: "sqlstore.SQLite",
 	now:      "CAST(unixepoch('subsec')*1000 AS INTEGER)",
-	ifAbsent: "ON CONFLICT DO NOTHING", returning: true,
+	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true,
 	migrations: sub("migrations/sqlite"),
 	begin:      "BEGIN IMMEDIATE", lock: "SELECT 1", end: "COMMIT", undo: "ROLLBACK",
 }}
@@ -74,7 +83,7 @@ var MySQL = Dialect{&dialect{
 	now: "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
 	// A row that is there counts as two, one more clash. Setting it to what it is
 	// would count as one under clientFoundRows, as an insert does.
-	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", skipLocked: "FOR UPDATE SKIP LOCKED",
+	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", byKey: "FORCE INDEX (PRIMARY)", prepares: true, skipLocked: "FOR UPDATE SKIP LOCKED",
 	migrations: sub("migrations/mysql"),
 	// Its DDL commits by itself: a migration that broke off is applied again, so
 	// each statement of one must stand to be repeated.

@@ -41,7 +41,7 @@ func scanIntegration(row scanner) (store.Integration, error) {
 }
 
 func (s *Store) get(ctx context.Context, r runner, what, where string, args ...any) (store.Integration, error) {
-	i, err := scanIntegration(r.QueryRowContext(ctx, s.text("SELECT "+integrationColumns+" FROM {p}integrations WHERE "+where), args...))
+	i, err := scanIntegration(s.queryRow(ctx, r, "SELECT "+integrationColumns+" FROM {p}integrations WHERE "+where, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
@@ -120,7 +120,7 @@ func (s *Store) insertIntegration(ctx context.Context, tx *sql.Tx, c store.Conne
 }
 
 func (s *Store) replaceGrant(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (bool, error) {
-	n, err := s.exec(ctx, tx, `UPDATE {p}integrations SET status = 'active', status_reason = '', external_id = ?, external_alias = ?, exclusive_key = ?,
+	n, err := s.exec(ctx, tx, `UPDATE {p}integrations {bykey} SET status = 'active', status_reason = '', external_id = ?, external_alias = ?, exclusive_key = ?,
  access_token = ?, refresh_token = ?, key_id = ?, token_expires_at = {now}+?, refresh_expires_at = {now}+?,
  next_refresh_at = COALESCE({now}+?, 0), last_refresh_at = NULL, scopes = ?, provider_data = ?, token_gen = token_gen+1, version = version+1,
  `+wellAgain+`, lease_owner = NULL, lease_until = 0, connected_at = {now}, updated_at = {now}
@@ -221,7 +221,7 @@ const leaseIt = "lease_owner = ?, refresh_error = CASE WHEN lease_until > 0 THEN
 
 // Lease implements store.Integrations. One statement; nothing is held afterwards.
 func (s *Store) Lease(ctx context.Context, l store.Lease) (bool, error) {
-	return s.one(ctx, "lease", `UPDATE {p}integrations SET `+leaseIt+`
+	return s.one(ctx, "lease", `UPDATE {p}integrations {bykey} SET `+leaseIt+`
  WHERE id = ? AND tenant_id = ? AND status = 'active' AND token_gen = ? AND lease_until < {now}`,
 		l.Owner, millis(l.TTL), l.ID, l.TenantID, l.SeenGen)
 }
@@ -233,7 +233,7 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 	if err != nil {
 		return false, err
 	}
-	return s.withChanges(ctx, "commit tokens", c.Changes, `UPDATE {p}integrations SET access_token = ?, refresh_token = ?, key_id = ?,
+	return s.withChanges(ctx, "commit tokens", c.Changes, `UPDATE {p}integrations {bykey} SET access_token = ?, refresh_token = ?, key_id = ?,
  scopes = COALESCE(?, scopes), provider_data = COALESCE(?, provider_data), token_expires_at = {now}+?, next_refresh_at = COALESCE({now}+?, 0),
  refresh_expires_at = CASE WHEN ? THEN refresh_expires_at ELSE {now}+? END,
  token_gen = token_gen+1, version = version+1, `+wellAgain+`, last_refresh_at = {now}, updated_at = {now},
@@ -251,7 +251,7 @@ func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, err
  refresh_reported = CASE WHEN refresh_reported < ? THEN ? ELSE refresh_reported END, `
 		args = append(args, f.Code, f.Report, f.Report)
 	}
-	return s.withChange(ctx, "fail refresh", f.Change, `UPDATE {p}integrations SET `+set+`next_refresh_at = {now}+?, lease_owner = NULL, lease_until = COALESCE({now}+?, 0)
+	return s.withChange(ctx, "fail refresh", f.Change, `UPDATE {p}integrations {bykey} SET `+set+`next_refresh_at = {now}+?, lease_owner = NULL, lease_until = COALESCE({now}+?, 0)
  WHERE id = ? AND tenant_id = ? AND lease_owner = ? AND token_gen = ?`,
 		append(args, millis(f.RetryIn), orNever(f.HoldLease), f.ID, f.TenantID, f.Owner, f.SeenGen)...)
 }
@@ -283,7 +283,7 @@ func (s *Store) SetStatus(ctx context.Context, c store.SetStatus) (bool, error) 
 		where += " AND connected_at < ?"
 		args = append(args, ceilMillis(c.ConnectedBefore))
 	}
-	return s.withChange(ctx, "set status", c.Change, "UPDATE {p}integrations SET "+set+" WHERE "+where, args...)
+	return s.withChange(ctx, "set status", c.Change, "UPDATE {p}integrations {bykey} SET "+set+" WHERE "+where, args...)
 }
 
 // ceilMillis rounds up, so that a whole millisecond is before any later part of
@@ -316,7 +316,7 @@ func (s *Store) Update(ctx context.Context, u store.Update) (int64, error) {
 		args = append(args, scopes)
 	}
 	args = append(args, u.ID, u.TenantID, u.Version)
-	changed, err := s.withChange(ctx, "update", u.Change, "UPDATE {p}integrations SET "+set+" WHERE id = ? AND tenant_id = ? AND version = ?", args...)
+	changed, err := s.withChange(ctx, "update", u.Change, "UPDATE {p}integrations {bykey} SET "+set+" WHERE id = ? AND tenant_id = ? AND version = ?", args...)
 	if err != nil {
 		return 0, err
 	}
