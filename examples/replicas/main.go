@@ -90,7 +90,7 @@ func run(ctx context.Context, where database) error {
 	m := p.kit.Use(cfg)
 	p.kit.Connect(tenant, providerKey)
 	ends := time.Now().Add(life)
-	demo.Say("tenant %q has connected on %s; its token %s lasts %v", tenant, where.Kind, p.issued()[0].Token, life)
+	demo.Say("tenant %q has connected on %s; its token %s lasts %v", tenant, where.Kind, p.tokenCalls()[0].Token, life)
 	p.kit.OAuth.Tokens.SetLife(time.Hour) // the next one lasts, so that it need not be renewed in turn
 
 	f, err := startFleet(ctx, o)
@@ -113,7 +113,7 @@ func run(ctx context.Context, where database) error {
 	if err != nil {
 		return err
 	}
-	if err := compare(p.issued(), answers); err != nil {
+	if err := compare(p.tokenCalls(), answers); err != nil {
 		return err
 	}
 
@@ -125,11 +125,11 @@ func run(ctx context.Context, where database) error {
 }
 
 // compare checks what the replicas got against what the provider gave. calls are
-// all it gave: the first is the connect.
-func compare(calls []issue, answers []answer) error {
+// all that asked it for a token: the first is the connect.
+func compare(calls []call, answers []answer) error {
 	refreshes := calls[1:]
 	for _, c := range refreshes {
-		demo.Say("%s made the refresh: token %s", c.Replica, c.Token)
+		demo.Say("%s asked the provider for a refresh: token %s", c.Replica, c.Token)
 	}
 	if len(refreshes) != 1 {
 		return fmt.Errorf("the provider saw %d refreshes, want 1", len(refreshes))

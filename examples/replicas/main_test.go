@@ -45,16 +45,16 @@ func TestServers(t *testing.T) {
 }
 
 func TestCompareRefusesWhatIsNotOneRefresh(t *testing.T) {
-	connect, one, two := issue{"parent", "a"}, issue{"replica-1", "b"}, issue{"replica-2", "c"}
+	connect, one, two := call{"parent", "a"}, call{"replica-1", "b"}, call{"replica-2", "c"}
 	got := func(token string, n int) []answer { return []answer{{Replica: "replica-1", Token: token, Callers: n}} }
-	if err := compare([]issue{connect, one}, got("b", callers)); err != nil {
+	if err := compare([]call{connect, one}, got("b", callers)); err != nil {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"no refresh":        compare([]issue{connect}, got("a", callers)),
-		"two refreshes":     compare([]issue{connect, one, two}, got("b", callers)),
-		"the old token":     compare([]issue{connect, one}, got("a", callers)),
-		"some have another": compare([]issue{connect, one}, got("b", callers-1)),
+		"no refresh":        compare([]call{connect}, got("a", callers)),
+		"two refreshes":     compare([]call{connect, one, two}, got("b", callers)),
+		"the old token":     compare([]call{connect, one}, got("a", callers)),
+		"some have another": compare([]call{connect, one}, got("b", callers-1)),
 	} {
 		if err == nil {
 			t.Error(name + " is taken for a success")

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/saas-integrations/integrations/integrationstest"
 	"github.com/saas-integrations/integrations/providers"
@@ -21,20 +22,23 @@ const (
 	providerKey = "acme_crm"
 	// fromHeader tells the fake which replica calls: a real provider cannot tell.
 	fromHeader = "X-Replica"
+	// thinks is how long it takes over a token call, as a real one would: all
+	// replicas ask while the call of one is under way.
+	thinks = 300 * time.Millisecond
 )
 
 // provider is the test kit's OAuth 2 server, served on loopback so that other
-// processes reach it. It writes down which tokens it issued to whom.
+// processes reach it. It writes down who asked for tokens.
 type provider struct {
 	kit *integrationstest.Kit
 	srv *httptest.Server
 
 	mu    sync.Mutex
-	calls []issue
+	calls []call
 }
 
-// issue is a token call that was answered with a token.
-type issue struct{ Replica, Token string }
+// call is a token call and what came of it: the token's fingerprint, or "refused".
+type call struct{ Replica, Token string }
 
 // access is how a process reaches the provider.
 type access struct {
@@ -65,17 +69,20 @@ func (p *provider) access() access {
 	return access{p.kit.OAuth.Config(providerKey), p.srv.Listener.Addr().String(), p.srv.Certificate().Raw}
 }
 
-// issued are the tokens the provider issued, in order.
-func (p *provider) issued() []issue {
+// tokenCalls are all there were, in order.
+func (p *provider) tokenCalls() []call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return append([]issue(nil), p.calls...)
+	return append([]call(nil), p.calls...)
 }
 
 // serve answers as the kit's network does.
 func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
 	out := r.Clone(r.Context())
 	out.URL.Scheme, out.URL.Host, out.RequestURI = "https", r.Host, ""
+	if r.URL.Path == "/token" {
+		time.Sleep(thinks)
+	}
 	resp, err := p.kit.Network.RoundTrip(out)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
@@ -85,9 +92,13 @@ func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
 	var token struct {
 		Value string `json:"access_token"`
 	}
-	if json.Unmarshal(body, &token) == nil && token.Value != "" {
+	if r.URL.Path == "/token" {
+		c := call{Replica: r.Header.Get(fromHeader), Token: "refused"}
+		if json.Unmarshal(body, &token) == nil && token.Value != "" {
+			c.Token = fingerprint(token.Value)
+		}
 		p.mu.Lock()
-		p.calls = append(p.calls, issue{r.Header.Get(fromHeader), fingerprint(token.Value)})
+		p.calls = append(p.calls, c)
 		p.mu.Unlock()
 	}
 	for k, v := range resp.Header {
