@@ -223,6 +223,7 @@ func (f *bigFleet) lateness(before, after map[string]store.Integration) []time.D
 		was, is := before[bigID(i)], after[bigID(i)]
 		if i >= f.due {
 			require.Equal(f.t, was.TokenGen, is.TokenGen, "%s was not due", is.ID)
+			require.Equal(f.t, was.LeaseEpoch, is.LeaseEpoch, "%s was leased and not due", is.ID)
 			continue
 		}
 		require.Equal(f.t, was.TokenGen+1, is.TokenGen, is.ID)
