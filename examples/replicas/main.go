@@ -62,6 +62,9 @@ func run(ctx context.Context, where database) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if where.DSN == "" {
+		if where.Kind != "" && where.Kind != "sqlite" {
+			return fmt.Errorf("-database %s needs a -dsn", where.Kind)
+		}
 		dir, err := os.MkdirTemp("", "replicas")
 		if err != nil {
 			return err

@@ -44,6 +44,14 @@ func TestServers(t *testing.T) {
 	}
 }
 
+func TestADatabaseIsNotReplacedByAnother(t *testing.T) {
+	for _, d := range []database{{Kind: "postgres"}, {DSN: "file:x"}, {Kind: "oracle", DSN: "x"}} {
+		if err := run(t.Context(), d); err == nil {
+			t.Errorf("%v is taken for a database", d)
+		}
+	}
+}
+
 func TestCompareRefusesWhatIsNotOneRefresh(t *testing.T) {
 	connect, one, two := call{"parent", "a"}, call{"replica-1", "b"}, call{"replica-2", "c"}
 	got := func(token string, n int) []answer { return []answer{{Replica: "replica-1", Token: token, Callers: n}} }

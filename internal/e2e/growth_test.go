@@ -58,7 +58,7 @@ func (g *growth) run() {
 	g.a, g.b = kit.Use(cfg), kit.Use(cfg)
 	// In a day: so many events that are handled, and a tenth of it of each other
 	// kind of row.
-	perDay := sized(50, 1_000_000/growthDays)
+	perDay := sized(30, 1_000_000/growthDays)
 	began := time.Now()
 	for range growthDays {
 		g.day++
