@@ -46,7 +46,7 @@ type growth struct {
 func TestQ2GrowthInMemory(t *testing.T) {
 	each := 1
 	if os.Getenv("INTEGRATIONS_SOAK") == "1" {
-		each = 10
+		each = 4
 	}
 	synctest.Test(t, func(t *testing.T) {
 		g := &growth{t: t, kit: newKit(t), st: memstore.New(), each: each, handled: map[string]int{}}
