@@ -338,16 +338,20 @@ func (v *Vault) begin() bool {
 	return true
 }
 
-// Shutdown lets no renewal begin any more and waits for those that run; those
-// that wait for their turn do not begin. Tokens
-// that still last are handed out as before; callers who would need another one
-// get an [*Error] with the code "shutting_down". It returns ctx's error when ctx
-// ends first.
-func (v *Vault) Shutdown(ctx context.Context) error {
+// Close lets no renewal begin any more; those that wait for their turn do not
+// begin. Tokens that still last are handed out as before; callers who would need
+// another one get an [*Error] with the code "shutting_down".
+func (v *Vault) Close() {
 	v.drain.Lock()
 	v.closing = true
 	v.drain.Unlock()
 	v.breakers.close()
+}
+
+// Shutdown is Close and waits for the renewals that run. It returns ctx's error
+// when ctx ends first.
+func (v *Vault) Shutdown(ctx context.Context) error {
+	v.Close()
 	done := make(chan struct{})
 	go func() {
 		v.work.Wait()
