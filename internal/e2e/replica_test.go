@@ -49,6 +49,9 @@ type orders struct {
 	Tenants, Callers          int
 	// OneByOne leaves at most one refresh under way in a replica.
 	OneByOne bool
+	// Stream, when above 0, is the pause between two uses of a token, which go on
+	// until SIGTERM.
+	Stream time.Duration
 }
 
 // report is what came of one round of a replica's calls. Failed are those whose
@@ -140,6 +143,9 @@ func replica(raw string) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
+	if o.Stream > 0 {
+		return o.stream(ctx, m)
+	}
 	in, out := bufio.NewScanner(os.Stdin), json.NewEncoder(os.Stdout)
 	for in.Scan() {
 		var round int
