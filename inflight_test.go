@@ -100,7 +100,7 @@ func TestR11GitHubSemantics(t *testing.T) {
 		answer time.Duration
 		killed bool // by somebody else
 	}{
-		{"one replica refreshes and has finished when the others are refused", 55 * time.Minute, onTheWay / 5, false},
+		{"one replica refreshes and has finished when requests are refused", 55 * time.Minute, onTheWay / 5, false},
 		{"one replica refreshes and has not", 55 * time.Minute, 4 * onTheWay, false},
 		{"the token dies by itself", time.Minute, 4 * onTheWay, true},
 	} {

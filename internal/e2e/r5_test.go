@@ -70,8 +70,8 @@ func (f *fleet) drain(name string) drained {
 // what is under way, no call follows it, and every answer is in its row.
 func TestR5SigtermDrain(t *testing.T) {
 	databases(t, func(t *testing.T, f *fleet) {
-		replicas, tenants, restarts := sized(2, 3), sized(10, 100), sized(2, 100)
-		life := time.Duration(sized(2, 4)) * time.Second // refreshed at half of it: 10 or 50 in a second
+		replicas, tenants, restarts := sized(2, 3), sized(10, 200), sized(2, 100)
+		life := time.Duration(sized(2, 4)) * time.Second // refreshed at half of it or a little later
 		f.kit.OAuth.Tokens.SetLife(life)
 		f.orders.Callers, f.orders.Stream = 2, 10*time.Millisecond
 		f.orders.HTTPTimeout, f.orders.CommitBudget = 10*time.Second, 5*time.Second // nobody dies: the machine may be slow
