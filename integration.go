@@ -107,7 +107,7 @@ const (
 // Disconnect ends an integration: its tokens are removed here first, so that no
 // call goes out any more, then its webhook endpoints; then its subscriptions are
 // ended and the grant is revoked at the provider, if the provider can do that and
-// no other integration uses the account. What fails at the provider is logged, not
+// no integration uses the account by then. What fails at the provider is logged, not
 // returned: the tenant is disconnected all the same, also if ctx ends meanwhile.
 // Other replicas notice within Config.CacheFor. Disconnecting twice is no error; an
 // unknown integration is an error wrapping [ErrNotConnected], one whose tokens keep
@@ -180,8 +180,9 @@ func (m *Manager) endAtProvider(ctx context.Context, in store.Integration, subs 
 	m.revoke(ctx, p, in, r)
 }
 
-// revoke ends a grant at the provider unless another integration uses the
-// account: revoking one grant ends all of an account with some providers.
+// revoke ends a grant at the provider unless an integration uses the account, be
+// it the same one that was connected again: revoking one grant ends all of an
+// account with some providers.
 func (m *Manager) revoke(ctx context.Context, p *provider, in store.Integration, r providers.Revocation) {
 	if p.revoker == nil {
 		return
@@ -190,7 +191,7 @@ func (m *Manager) revoke(ctx context.Context, p *provider, in store.Integration,
 	others, err := m.cfg.Store.FindByExternal(ctx, in.Provider, in.ExternalID)
 	if err == nil {
 		if slices.ContainsFunc(others, func(o store.Integration) bool {
-			return o.ID != in.ID && o.Status != store.Disconnected && o.Status != store.Revoked
+			return o.Status != store.Disconnected && o.Status != store.Revoked
 		}) {
 			return
 		}

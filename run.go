@@ -125,13 +125,14 @@ func (m *Manager) Drain(ctx context.Context) error {
 }
 
 // Shutdown ends Run, waits for it, and waits for refreshes that requests still
-// wait for; no new ones begin. Call it after http.Server.Shutdown. It returns
+// wait for; from its first moment no new ones begin. Call it after http.Server.Shutdown. It returns
 // ctx's error when ctx ends first.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
 	m.down = true
 	stop, over := m.stop, m.running
 	m.mu.Unlock()
+	m.vault.Close() // first: requests go on while Run finishes
 	if stop != nil {
 		stop()
 		select {

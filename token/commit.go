@@ -127,7 +127,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	h.forget()
 	row, _, err := h.look(ctx)
 	gone := errors.Is(err, store.ErrNotFound)
-	if (gone || err == nil && (row.Status == store.Disconnected || row.Status == store.Revoked)) && v.cfg.Orphan != nil {
+	if (gone || err == nil && leftAccount(row, u.in)) && v.cfg.Orphan != nil {
 		v.cfg.Orphan(ctx, u.in, u.grant)
 	}
 	if err == nil || gone {
@@ -143,6 +143,12 @@ func (h *Handle) seal(u *unsaved) (err error) {
 		u.access, u.refresh, u.keyID, err = SealGrant(h.vault.cfg.Cipher, h.tenant, h.provider, h.id, u.grant)
 	}
 	return err
+}
+
+// leftAccount reports whether a row has nothing to do any more with the account that it
+// was of.
+func leftAccount(row, was store.Integration) bool {
+	return row.Status == store.Disconnected || row.Status == store.Revoked || was.ExternalID != "" && row.ExternalID != was.ExternalID
 }
 
 // renewedState is what the row says, or will say, once the grant is stored at

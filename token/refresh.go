@@ -52,17 +52,18 @@ func pollPause(waited time.Duration) time.Duration {
 // time.
 func (h *Handle) startRenewal(ctx context.Context) <-chan singleflight.Result {
 	return start(ctx, h.vault, &h.flights, "renew", h.vault.renewalLimit(), func(ctx context.Context) (any, error) {
-		return nil, h.refresh(ctx, false)
+		return nil, h.refresh(ctx, 0)
 	})
 }
 
 // renewalLimit is the wait for another holder's lease and one renewal.
 func (v *Vault) renewalLimit() time.Duration { return 3 * v.leaseTTL() }
 
-// refresh wins the lease and renews, or waits for whoever has it. Unless force is
-// set it does nothing when the token is not due.
-func (h *Handle) refresh(ctx context.Context, force bool) error {
-	v := h.vault
+// refresh wins the lease and renews, or waits for whoever has it. With refused 0
+// it does nothing when the token is not due; otherwise it renews the token of that
+// very generation, due or not.
+func (h *Handle) refresh(ctx context.Context, refused int64) error {
+	v, force := h.vault, refused != 0
 	if !v.begin() {
 		return &Error{Outcome: Transient, Code: codeShuttingDown, uncalled: true}
 	}
@@ -83,7 +84,7 @@ func (h *Handle) refresh(ctx context.Context, force bool) error {
 	defer func() { p.giveBack() }()
 	began := v.clock.now()
 	giveUp := began + v.leaseTTL() + time.Second
-	var gen int64 // as of the first look
+	gen := refused // else as of the first look
 	for {
 		in, s, err := h.look(ctx)
 		if err != nil {

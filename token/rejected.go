@@ -77,7 +77,7 @@ func (h *Handle) force(ctx context.Context, gen int64) *forced {
 		return f
 	}
 	f := &forced{gen: gen, at: now}
-	f.err = h.refresh(ctx, true)
+	f.err = h.refresh(ctx, gen)
 	var e *Error
 	if errors.As(f.err, &e) && e.uncalled {
 		f.made = gen

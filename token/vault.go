@@ -42,8 +42,9 @@ type VaultConfig struct {
 	Change func(in store.Integration, t Turn) (*store.Delivery, error)
 	// Attach is called once for each handle; Handle.Attached returns its result.
 	Attach func(h *Handle) any
-	// Orphan is told of a fresh grant whose row was disconnected or removed while
-	// it was fetched: nobody knows of it, so it should be revoked. Nil forgets it.
+	// Orphan is told of a fresh grant whose row was disconnected, removed or given
+	// to another account while it was fetched: nobody knows of it, so it should be
+	// revoked. Nil forgets it.
 	Orphan func(ctx context.Context, in store.Integration, g Grant)
 	// Observe is told of each renewal. It must not block.
 	Observe func(e Event)
@@ -344,16 +345,20 @@ func (v *Vault) begin() bool {
 	return true
 }
 
-// Shutdown lets no renewal begin any more and waits for those that run; those
-// that wait for their turn do not begin. Tokens
-// that still last are handed out as before; callers who would need another one
-// get an [*Error] with the code "shutting_down". It returns ctx's error when ctx
-// ends first.
-func (v *Vault) Shutdown(ctx context.Context) error {
+// Close lets no renewal begin any more; those that wait for their turn do not
+// begin. Tokens that still last are handed out as before; callers who would need
+// another one get an [*Error] with the code "shutting_down".
+func (v *Vault) Close() {
 	v.drain.Lock()
 	v.closing = true
 	v.drain.Unlock()
 	v.breakers.close()
+}
+
+// Shutdown is Close and waits for the renewals that run. It returns ctx's error
+// when ctx ends first.
+func (v *Vault) Shutdown(ctx context.Context) error {
+	v.Close()
 	done := make(chan struct{})
 	go func() {
 		v.work.Wait()

@@ -58,6 +58,9 @@ type orders struct {
 	OneByOne bool
 	// TokenOnly makes the calls end with the token, without the API.
 	TokenOnly bool
+	// Stream, when above 0, is the pause between two uses of a token, which go on
+	// until SIGTERM.
+	Stream time.Duration
 }
 
 // report is what came of one round of a replica's calls. Failed are those whose
@@ -179,6 +182,9 @@ func replica(raw string) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
+	if o.Stream > 0 {
+		return o.stream(ctx, m)
+	}
 	in, out := bufio.NewScanner(os.Stdin), json.NewEncoder(os.Stdout)
 	for in.Scan() {
 		var round int
