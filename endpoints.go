@@ -46,7 +46,7 @@ func (m *Manager) webhookURL(p *provider) string {
 	if p.receiver == nil {
 		return ""
 	}
-	return m.base.String() + "/" + p.info.Key + "/webhook"
+	return p.webhookURL
 }
 
 func (e endpoints) Open(ctx context.Context) (providers.Endpoint, error) {

@@ -150,6 +150,7 @@ type provider struct {
 	ender      providers.SubscriptionEnder
 	receiver   *webhook.Receiver // nil without webhooks
 	redirect   string
+	webhookURL string // once for all connections
 }
 
 // New checks the configuration and the store and returns a Manager. All faults
@@ -308,7 +309,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	if err != nil {
 		return err
 	}
-	r := &provider{Provider: p, info: info, hosts: hosts, redirect: m.base.String() + "/" + info.Key + "/callback"}
+	r := &provider{Provider: p, info: info, hosts: hosts, redirect: m.base.String() + "/" + info.Key + "/callback", webhookURL: m.base.String() + "/" + info.Key + "/webhook"}
 	if info.RedirectURL != "" {
 		r.redirect = info.RedirectURL
 	}

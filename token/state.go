@@ -133,6 +133,11 @@ func (h *Handle) stateOf(in store.Integration, cur *state, began time.Duration) 
 		next.err = &StatusError{Status: in.Status, Reason: in.StatusReason}
 		return next, nil
 	}
+	// One text for all, instead of one of each row.
+	next.info.Status = store.Active
+	if in.ExternalID == h.externalID {
+		next.info.ExternalID = h.externalID
+	}
 	same := cur.info.TokenGen == in.TokenGen && !cur.unsaved
 	if same && cur.tok != nil {
 		next.tok = cur.tok
@@ -192,7 +197,10 @@ func (h *Handle) forget() {
 	}
 }
 
-// newToken makes what is handed out; the header's value is made once.
+// newToken makes what is handed out; the header's value is made once, and the
+// token is a part of it: many are kept.
 func newToken(access Secret, gen int64) *Token {
-	return &Token{Access: access, Header: []string{"Bearer " + access.Reveal()}, Gen: gen}
+	const bearer = "Bearer "
+	header := bearer + access.Reveal()
+	return &Token{Access: NewSecret(header[len(bearer):]), Header: []string{header}, Gen: gen}
 }

@@ -214,7 +214,7 @@ func (v *Vault) cached(ref store.Ref) *Handle {
 
 // newHandle makes a handle that nobody can look up yet.
 func (v *Vault) newHandle(in store.Integration) *Handle {
-	h := &Handle{vault: v, tenant: in.TenantID, id: in.ID, provider: in.Provider, label: in.Label, externalID: in.ExternalID}
+	h := &Handle{vault: v, tenant: in.TenantID, id: in.ID, provider: v.name(in.Provider), label: in.Label, externalID: in.ExternalID}
 	h.state.Store(unread)
 	if v.cfg.Attach != nil {
 		h.attached = v.cfg.Attach(h)
@@ -246,6 +246,16 @@ func (v *Vault) known(provider string) *sync.Map {
 		}
 	}
 	return nil
+}
+
+// name is the provider's name as it is known, so that handles share its text.
+func (v *Vault) name(provider string) string {
+	for _, t := range *v.byProvider.Load() {
+		if t.provider == provider {
+			return t.provider
+		}
+	}
+	return provider
 }
 
 // tenants returns the map of a provider, adding it by copy.
