@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,19 +80,19 @@ func (s skewed) SetStatus(ctx context.Context, c store.SetStatus) (bool, error) 
 // token endpoint away.
 type counting struct {
 	kit   *integrationstest.Kit
-	down  bool
-	calls int // to the token endpoint while it was down
-	ended int
+	down  atomic.Bool
+	calls atomic.Int64 // to the token endpoint while it was down
+	ended atomic.Int64
 }
 
 func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if c.down && r.URL.Path == "/token" {
-		c.calls++
+	if c.down.Load() && r.URL.Path == "/token" {
+		c.calls.Add(1)
 		return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody, Request: r}, nil
 	}
 	resp, err := c.kit.Network.RoundTrip(r)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized {
-		c.ended++
+		c.ended.Add(1)
 	}
 	return resp, err
 }
@@ -154,7 +155,7 @@ func TestR12ClockSkew(t *testing.T) {
 				}
 				require.Equal(t, skewTenants*refreshes, c.kit.OAuth.Tokens.Calls())
 				require.Zero(t, c.kit.OAuth.Tokens.Reuses())
-				require.Zero(t, c.ended)
+				require.Zero(t, c.ended.Load())
 			})
 		})
 		t.Run(name+"/ahead", func(t *testing.T) {
@@ -175,7 +176,7 @@ func TestR12ClockSkew(t *testing.T) {
 				c, managers := skewedReplicas(t, skews)
 				all := skewTenants * len(managers)
 				time.Sleep(50*time.Minute + 30*time.Second)
-				c.down = true
+				c.down.Store(true)
 				for minute := 50; minute < 75; minute++ {
 					ok := ask(t, managers)
 					if minute < 60 {
@@ -185,16 +186,16 @@ func TestR12ClockSkew(t *testing.T) {
 					}
 					time.Sleep(time.Minute)
 				}
-				require.Zero(t, c.ended, "tokens used after their end")
-				require.Positive(t, c.calls)
-				require.LessOrEqual(t, c.calls, 15*skewTenants, "a storm")
-				tried := c.calls
-				c.down = false
+				require.Zero(t, c.ended.Load(), "tokens used after their end")
+				require.Positive(t, c.calls.Load())
+				require.LessOrEqual(t, c.calls.Load(), int64(15*skewTenants), "a storm")
+				tried := c.calls.Load()
+				c.down.Store(false)
 				time.Sleep(5 * time.Minute) // the longest backoff
 				ask(t, managers)
 				require.Equal(t, all, ask(t, managers))
 				require.Equal(t, skewTenants, c.kit.OAuth.Tokens.Calls())
-				require.Zero(t, c.ended)
+				require.Zero(t, c.ended.Load())
 				t.Logf("%.1f token calls per connection in the outage of 25 minutes, then 1", float64(tried)/skewTenants)
 			})
 		})
