@@ -24,6 +24,7 @@ func OpenSQLite(ctx context.Context, path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	db.SetMaxOpenConns(4) // SQLite has one writer: more wait on its lock one against the other
 	if err := sqlstore.Migrate(ctx, db, sqlstore.SQLite, nil); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
