@@ -3,6 +3,7 @@ package integrations_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,12 +18,15 @@ import (
 // told collects what happened to integrations, and delivers it when asked.
 type told struct {
 	m   *integrations.Manager
+	mu  sync.Mutex
 	got []integrations.Change
 }
 
 func listen(kit *integrationstest.Kit) *told {
 	l := &told{m: kit.Manager()}
 	l.m.OnChange(func(_ context.Context, c integrations.Change) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.got = append(l.got, c)
 		return nil
 	})
@@ -32,6 +36,8 @@ func listen(kit *integrationstest.Kit) *told {
 // since are the changes since the last call. Drain renews what is due, too.
 func (l *told) since(t *testing.T) []integrations.Change {
 	require.NoError(t, l.m.Drain(t.Context()))
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	got := l.got
 	l.got = nil
 	return got
