@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -155,27 +154,6 @@ func TestWebhookSourceIsUnsupportedWithoutSecretOrWhenOff(t *testing.T) {
 	_, err := app(func(c *hubspotapp.Config) { c.ClientSecret = "short" }).WebhookSource()
 	require.Error(t, err)
 	require.NotErrorIs(t, err, errors.ErrUnsupported)
-}
-
-// TestL1AppPrintsNoSecret prints an app under every verb and in logs.
-func TestL1AppPrintsNoSecret(t *testing.T) {
-	a := app(func(c *hubspotapp.Config) {
-		c.PreviousClientSecrets, c.AllowLegacySignatures = []string{previousSecret}, true
-	})
-	var out strings.Builder
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-		for _, v := range []any{a, *a, []any{a}, struct{ a hubspotapp.App }{*a}} {
-			_, _ = fmt.Fprintf(&out, verb+"\n", v)
-		}
-	}
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(handler).Info("app", "app", a, "value", *a)
-	}
-	for _, secret := range []string{clientSecret, previousSecret} {
-		require.NotContains(t, out.String(), secret)
-		require.NotContains(t, out.String(), fmt.Sprintf("%x", secret))
-		require.NotContains(t, out.String(), strings.Trim(fmt.Sprint([]byte(secret)), "[]"))
-	}
 }
 
 func TestReadPortal(t *testing.T) {

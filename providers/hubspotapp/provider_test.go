@@ -26,9 +26,10 @@ func service(t *testing.T, change func(*hubspotapp.Config)) (*integrationstest.K
 	kit := integrationstest.New(t)
 	kit.HubSpot.Add(account, "contacts", map[string]string{"email": "ada@example.com", "firstname": "Ada"})
 	cfg := kit.HubSpot.App()
+	cfg.PreviousClientSecrets = []string{previousSecret}
 	change(&cfg)
 	return kit, cfg, providertest.Service{
-		Provider: hubspotapp.New(cfg), Transport: kit.Network, Account: account, Secrets: []string{cfg.ClientSecret},
+		Provider: hubspotapp.New(cfg), Transport: kit.Network, Account: account, Secrets: []string{cfg.ClientSecret, previousSecret},
 		Consent: func(u string, agree bool) url.Values { return kit.Consent(u, account, agree) },
 		Call: func(ctx context.Context, conn *providers.Connection) error {
 			_, err := hubspotapp.ContactByEmail(ctx, conn, "ada@example.com")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/saas-integrations/integrations/providers"
@@ -42,9 +43,10 @@ func (s *suite) redaction() {
 		fmt.Fprintf(&out, "%v %+v %#v\n", v, v, v)
 		log.Info("value", "v", v)
 	}
+	s.printProvider(&out)
 	a := s.connect()
 	conn := s.connection(a, nil)
-	for _, v := range []any{s.Provider, s.Provider.Info(), a, a.Grant, conn} {
+	for _, v := range []any{s.Provider.Info(), a, a.Grant, conn} {
 		print(v)
 	}
 	s.ok(s.Call(s.Context(), conn))
@@ -70,9 +72,30 @@ func (s *suite) redaction() {
 	}
 	s.check(len(secrets) > 2, "only %d secrets were seen: the test is broken", len(secrets))
 	for i, secret := range secrets {
-		s.check(!strings.Contains(text, secret), "secret %d of %d was printed", i+1, len(secrets))
+		for _, form := range []string{secret, fmt.Sprintf("%x", secret), strings.Trim(fmt.Sprint([]byte(secret)), "[]")} {
+			s.check(!strings.Contains(text, form), "secret %d of %d was printed", i+1, len(secrets))
+		}
 	}
 	if s.Failed() {
 		s.Logf("printed:\n%s", text)
+	}
+}
+
+// printProvider prints the provider under every verb and in logs: the pointer, what
+// it points to, and both inside other values, where fmt calls no methods of theirs.
+func (s *suite) printProvider(out *bytes.Buffer) {
+	var value any = s.Provider
+	if v := reflect.ValueOf(s.Provider); v.Kind() == reflect.Pointer {
+		value = v.Elem().Interface()
+	}
+	type holder struct{ public, private any }
+	h := holder{s.Provider, value}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		for _, v := range []any{s.Provider, value, h, &h, []any{value}} {
+			_, _ = fmt.Fprintf(out, verb+"\n", v)
+		}
+	}
+	for _, handler := range []slog.Handler{slog.NewTextHandler(out, nil), slog.NewJSONHandler(out, nil)} {
+		slog.New(handler).Info("provider", "provider", s.Provider, "value", value)
 	}
 }

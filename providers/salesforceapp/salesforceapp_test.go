@@ -6,9 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -161,29 +159,6 @@ func TestAppDoesNotChange(t *testing.T) {
 	info.Scopes[0], info.Hosts[0] = "full", "attacker.example"
 	require.Equal(t, []string{"api", "refresh_token"}, a.Info().Scopes)
 	require.Equal(t, []string{"*.salesforce.com"}, a.Info().Hosts)
-}
-
-// TestL1AppPrintsNoSecret prints an app, alone and inside another struct, under
-// every verb and in logs.
-func TestL1AppPrintsNoSecret(t *testing.T) {
-	type holder struct {
-		public  *salesforceapp.App
-		private salesforceapp.App
-	}
-	a := app()
-	h := holder{a, *a}
-	var out strings.Builder
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-		for _, v := range []any{a, *a, h, &h, []any{a}} {
-			_, _ = fmt.Fprintf(&out, verb+"\n", v)
-		}
-	}
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(handler).Info("app", "app", a, "value", *a)
-	}
-	require.NotContains(t, out.String(), clientSecret)
-	require.NotContains(t, out.String(), fmt.Sprintf("%x", clientSecret))
-	require.NotContains(t, out.String(), strings.Trim(fmt.Sprint([]byte(clientSecret)), "[]"))
 }
 
 func TestReadOrg(t *testing.T) {

@@ -3,9 +3,7 @@ package sheetsapp_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -145,27 +143,4 @@ func TestReadAccount(t *testing.T) {
 	require.Equal(t, sheetsapp.Account{Email: "a@example.com", Domain: "example.com", Name: "A"}, a)
 	_, err = sheetsapp.ReadAccount(providers.Snapshot{ProviderData: []byte(`{"email":1}`)})
 	require.ErrorIs(t, err, providers.ErrInvalid)
-}
-
-// TestL1AppPrintsNoSecret prints an app, alone and inside another struct, under
-// every verb and in logs.
-func TestL1AppPrintsNoSecret(t *testing.T) {
-	type holder struct {
-		public  *sheetsapp.App
-		private sheetsapp.App
-	}
-	a := app()
-	h := holder{a, *a}
-	var out strings.Builder
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-		for _, v := range []any{a, *a, h, &h, []any{a}} {
-			_, _ = fmt.Fprintf(&out, verb+"\n", v)
-		}
-	}
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(handler).Info("app", "app", a, "value", *a)
-	}
-	require.NotContains(t, out.String(), clientSecret)
-	require.NotContains(t, out.String(), fmt.Sprintf("%x", clientSecret))
-	require.NotContains(t, out.String(), strings.Trim(fmt.Sprint([]byte(clientSecret)), "[]"))
 }

