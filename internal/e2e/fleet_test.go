@@ -112,7 +112,7 @@ func newFleet(t testing.TB, db *sql.DB, st *sqlstore.Store, o orders) *fleet {
 	require.NoError(t, err)
 	oauth := f.kit.OAuth.Config(replicaKey)
 	o.Key, o.ClientID, o.ClientSecret = key.Reveal(), oauth.ClientID, oauth.ClientSecret
-	o.HTTPTimeout, o.CommitBudget = time.Second, time.Second
+	o.HTTPTimeout, o.CommitBudget = time.Second, 2*time.Second // a busy machine is not a store that fails
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(f.serve))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // replicas die in the middle of things
 	srv.StartTLS()
