@@ -226,7 +226,7 @@ func (m *Manager) view(in store.Integration) Integration {
 		Version: in.Version, ConnectedAt: in.ConnectedAt, CreatedAt: in.CreatedAt, UpdatedAt: in.UpdatedAt,
 	}
 	if p := m.providers[in.Provider]; p != nil {
-		v.MissingScopes = missing(p.info.Scopes, in.Scopes)
+		v.MissingScopes = providers.MissingScopes(p.info.Scopes, in.Scopes)
 	}
 	if !v.FailingSince.IsZero() {
 		v.FailingCode = in.RefreshError
@@ -235,19 +235,4 @@ func (m *Manager) view(in store.Integration) Integration {
 		v.LastError = v.Explain().Sentence
 	}
 	return v
-}
-
-// missing lists what was wanted and not granted. An integration whose provider
-// does not tell the granted scopes misses none.
-func missing(wanted, granted []string) []string {
-	if granted == nil {
-		return nil
-	}
-	var out []string
-	for _, s := range wanted {
-		if !slices.Contains(granted, s) {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -58,4 +59,20 @@ func (e *MissingScopeError) Error() string {
 		return "integrations: missing scope"
 	}
 	return "integrations: missing scope " + strings.Join(e.Need, ", ")
+}
+
+// MissingScopes lists what was wanted and not granted. With granted nil, of a
+// provider that does not tell, nothing is missing: an answer that does not say
+// granted what was asked (RFC 6749 section 5.1).
+func MissingScopes(wanted, granted []string) []string {
+	if granted == nil {
+		return nil
+	}
+	var out []string
+	for _, s := range wanted {
+		if !slices.Contains(granted, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }

@@ -63,15 +63,15 @@ func (w *waiting) of(tenant, id string) map[string]record {
 // integration was disconnected is given to VaultConfig.Orphan. Those that the store
 // failed for or that cannot be opened are kept for the next replay; an integration
 // whose record was read is not renewed before the record is settled. The error joins
-// what went wrong and wraps crypto.ErrUnknownKey when a key is missing. After Shutdown it is an
-// [*Error] with the code "shutting_down".
+// what went wrong and wraps crypto.ErrUnknownKey when a key is missing. After Shutdown
+// it is an [*Error] with the code "shutting_down".
 func (v *Vault) Replay(ctx context.Context) (Replayed, error) {
 	var done Replayed
 	if v.cfg.Journal == nil {
 		return done, nil
 	}
 	if !v.begin() {
-		return done, &Error{Outcome: Transient, Code: "shutting_down"}
+		return done, &Error{Outcome: Transient, Code: codeShuttingDown}
 	}
 	defer v.work.Done()
 	list, err := v.cfg.Journal.List(ctx)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,14 +30,21 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestServers runs it on the servers that the environment names, as the tests of
-// internal/e2e do.
+// TestServers runs it on the servers that the environment names. One that
+// INTEGRATIONS_TEST_REQUIRE names must be there.
 func TestServers(t *testing.T) {
-	for kind, env := range map[string]string{"postgres": "INTEGRATIONS_TEST_POSTGRES", "mysql": "INTEGRATIONS_TEST_MYSQL"} {
+	required := strings.Split(os.Getenv("INTEGRATIONS_TEST_REQUIRE"), ",")
+	for kind, server := range map[string]struct{ env, dsn string }{
+		"postgres": {"INTEGRATIONS_TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/test?sslmode=disable"},
+		"mysql":    {"INTEGRATIONS_TEST_MYSQL", "root@tcp(127.0.0.1:3306)/test"},
+	} {
 		t.Run(kind, func(t *testing.T) {
-			dsn := os.Getenv(env)
-			if dsn == "" {
-				t.Skip(env + " is not set")
+			dsn := os.Getenv(server.env)
+			switch {
+			case dsn == "" && slices.Contains(required, kind):
+				dsn = server.dsn
+			case dsn == "":
+				t.Skip(server.env + " is not set")
 			}
 			if err := run(t.Context(), database{kind, dsn}); err != nil {
 				t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +76,7 @@ func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Acc
 	switch {
 	case g.RefreshToken.IsZero():
 		return providers.Account{}, &providers.Refusal{Code: RefusedOffline}
-	case !a.cfg.AllowPartialConsent && len(missing(a.cfg.Scopes, g.Scopes)) > 0:
+	case !a.cfg.AllowPartialConsent && len(providers.MissingScopes(a.cfg.Scopes, g.Scopes)) > 0:
 		return providers.Account{}, &providers.Refusal{Code: RefusedMissingScopes}
 	}
 	data, err := json.Marshal(Account{Email: who.Email, Domain: who.HD, Name: who.Name})
@@ -85,21 +84,6 @@ func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Acc
 		return providers.Account{}, err
 	}
 	return providers.Account{ExternalID: who.Sub, Exclusive: a.cfg.Exclusive, Grant: g, ProviderData: data}, nil
-}
-
-// missing lists what was wanted and not granted. An answer that does not say
-// granted what was asked (RFC 6749 section 5.1).
-func missing(wanted, granted []string) []string {
-	if granted == nil {
-		return nil
-	}
-	var out []string
-	for _, s := range wanted {
-		if !slices.Contains(granted, s) {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // Renew implements token.Renewer. Google keeps the refresh token and leaves it out
