@@ -36,8 +36,8 @@ const (
 	// Whoever waits for another holder looks again after pollShare of the time it
 	// has waited, so that it waits little longer than it has to and a slow provider
 	// does not make it ask often.
-	pollFirst = 10 * time.Millisecond
-	pollShare = 5
+	pollFirst = 5 * time.Millisecond
+	pollShare = 8
 	pollMost  = 400 * time.Millisecond
 )
 
