@@ -87,7 +87,7 @@ func bigFleetOn(t *testing.T, f *bigFleet) {
 
 	f.seed()
 	before := f.rows()
-	began := time.Now()
+	spent, began := cpu(t), time.Now()
 	stop := f.keep(2)
 	for limit := began.Add(f.window + 2*time.Minute); f.fake.count() < f.due && time.Now().Before(limit); {
 		time.Sleep(50 * time.Millisecond)
@@ -95,12 +95,16 @@ func bigFleetOn(t *testing.T, f *bigFleet) {
 	took := time.Since(began)
 	time.Sleep(time.Duration(sized(300, 20_000)) * time.Millisecond) // a renewal too many would come now
 	stop()
+	each := (cpu(t) - spent) / time.Duration(f.due)
 
 	f.fake.check(t, f.due)
 	late := f.lateness(before, f.rows())
 	p50, p99, most := late[len(late)/2], late[len(late)*99/100], late[len(late)-1]
 	t.Logf("%d tokens within %v: %d calls in %v, lateness p50 %v, p99 %v, most %v", f.due, f.window, f.fake.count(), took.Round(time.Millisecond), p50, p99, most)
 	require.LessOrEqual(t, p99, time.Minute)
+	// The provider is a function here, so this is without a network. For SQLite it
+	// includes the database.
+	t.Logf("%v of a core for each: %.1f %% for a million tokens an hour", each, 100*each.Seconds()*1e6/3600)
 
 	idle := f.idle(time.Duration(sized(500, 31_000)) * time.Millisecond) // two looks for due rows, in full size
 	t.Logf("with nothing due a keeper takes %.2f %% of a core", 100*idle)
