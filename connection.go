@@ -63,17 +63,15 @@ func (m *Manager) attach(h *token.Handle) any {
 	if p == nil {
 		return nil
 	}
-	c, err := providers.NewConnection(providers.ConnectionConfig{
-		TenantID: h.TenantID(), IntegrationID: h.ID(), Label: h.Label(),
-		Provider: p.info.Key, Kind: p.info.Kind, Account: h.ExternalID(),
-		Source: source{h}, Hosts: p.hosts, Transport: m.cfg.Transport, Limiter: m.cfg.Limiter,
-		Classifier: p.classifier, Syncs: m.syncs(h), Observe: m.observeCall(),
-		Endpoints: m.endpointsOf(p, store.Ref{TenantID: h.TenantID(), ID: h.ID()}), WebhookURL: m.webhookURL(p),
+	return p.connections.Of(&source{m, h})
+}
+
+// connections is what makes a provider's connections.
+func (m *Manager) connections(p *provider) (*providers.Connections, error) {
+	return providers.NewConnections(providers.ConnectionConfig{
+		Provider: p.info.Key, Kind: p.info.Kind, Hosts: p.hosts, Transport: m.cfg.Transport, Limiter: m.cfg.Limiter,
+		Classifier: p.classifier, Observe: m.observeCall(), WebhookURL: m.webhookURL(p),
 	})
-	if err != nil {
-		panic("integrations: " + err.Error()) // not possible: New checked every part
-	}
-	return c
 }
 
 // observeCall is nil without an observer, so that calls are not timed for
@@ -86,9 +84,32 @@ func (m *Manager) observeCall() func(context.Context, providers.Call) {
 }
 
 // source is a vault's handle as a connection sees it.
-type source struct{ h *token.Handle }
+type source struct {
+	m *Manager
+	h *token.Handle
+}
 
-func (s source) Token(ctx context.Context) (*token.Token, error) {
+func (s *source) TenantID() string      { return s.h.TenantID() }
+func (s *source) IntegrationID() string { return s.h.ID() }
+func (s *source) Label() string         { return s.h.Label() }
+func (s *source) Account() string       { return s.h.ExternalID() }
+func (s *source) ref() store.Ref        { return store.Ref{TenantID: s.h.TenantID(), ID: s.h.ID()} }
+
+// Syncs returns the store's checkpoints for one integration, nil when it keeps
+// none.
+func (s *source) Syncs() providers.Syncs {
+	c, ok := s.m.cfg.Store.(store.Checkpoints)
+	if !ok {
+		return nil
+	}
+	return checkpoints{c, s.ref()}
+}
+
+func (s *source) Endpoints() providers.Endpoints {
+	return s.m.endpointsOf(s.m.providers[s.h.Provider()], s.ref())
+}
+
+func (s *source) Token(ctx context.Context) (*token.Token, error) {
 	t, err := s.h.Token(ctx)
 	if err != nil {
 		return nil, usable(err)
@@ -96,12 +117,12 @@ func (s source) Token(ctx context.Context) (*token.Token, error) {
 	return t, nil
 }
 
-func (s source) Rejected(ctx context.Context, gen int64, dead bool) (*token.Token, bool, error) {
+func (s *source) Rejected(ctx context.Context, gen int64, dead bool) (*token.Token, bool, error) {
 	t, again, err := s.h.Rejected(ctx, gen, dead)
 	return t, again, usable(err)
 }
 
-func (s source) Snapshot(ctx context.Context) (providers.Snapshot, error) {
+func (s *source) Snapshot(ctx context.Context) (providers.Snapshot, error) {
 	in, err := s.h.Info(ctx)
 	if err != nil {
 		return providers.Snapshot{}, usable(err)
@@ -117,16 +138,6 @@ func snapshot(in store.Integration) providers.Snapshot {
 		TenantID: in.TenantID, IntegrationID: in.ID, Provider: in.Provider, Label: in.Label, ExternalID: in.ExternalID,
 		Scopes: in.Scopes, Metadata: in.Metadata, ProviderData: in.ProviderData,
 	}
-}
-
-// syncs returns the store's checkpoints for one integration, nil when it keeps
-// none.
-func (m *Manager) syncs(h *token.Handle) providers.Syncs {
-	c, ok := m.cfg.Store.(store.Checkpoints)
-	if !ok {
-		return nil
-	}
-	return checkpoints{c, store.Ref{TenantID: h.TenantID(), ID: h.ID()}}
 }
 
 type checkpoints struct {

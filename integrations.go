@@ -150,7 +150,9 @@ type provider struct {
 	ender      providers.SubscriptionEnder
 	receiver   *webhook.Receiver // nil without webhooks
 	redirect   string
-	webhookURL string // once for all connections
+	webhookURL string
+
+	connections *providers.Connections
 }
 
 // New checks the configuration and the store and returns a Manager. All faults
@@ -323,6 +325,9 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	r.ender, _ = p.(providers.SubscriptionEnder)
 	if err := m.addReceiver(r, budget); err != nil {
+		return err
+	}
+	if r.connections, err = m.connections(r); err != nil {
 		return err
 	}
 	m.providers[info.Key] = r

@@ -77,11 +77,30 @@ type Call struct {
 	Err     error
 }
 
+// Origin is one integration as a [Connection] of [Connections] sees it.
+// Implementations must be safe for concurrent use.
+type Origin interface {
+	Source
+	// TenantID, IntegrationID and Label name the integration.
+	TenantID() string
+	IntegrationID() string
+	Label() string
+	// Account is the external account, which rate limits are kept for.
+	Account() string
+	// Syncs keeps checkpoints and leases, nil as in [ConnectionConfig].
+	Syncs() Syncs
+	// Endpoints keeps webhook endpoints and subscriptions, nil as in
+	// [ConnectionConfig].
+	Endpoints() Endpoints
+}
+
 // Connection is a tenant's usable integration. It is a live handle: it holds no
 // token, checks the status on every call, and is safe to keep and to share
 // between goroutines.
 type Connection struct {
-	cfg    ConnectionConfig
+	// What is the same for all integrations of a provider is there once.
+	cfg    *ConnectionConfig
+	origin Origin
 	client http.Client
 }
 
@@ -92,6 +111,37 @@ func NewConnection(cfg ConnectionConfig) (*Connection, error) {
 	if cfg.Source == nil {
 		faults = append(faults, errors.New("integrations/providers: ConnectionConfig.Source is nil"))
 	}
+	shared, err := NewConnections(cfg)
+	if err := errors.Join(append(faults, err)...); err != nil {
+		return nil, err
+	}
+	return shared.Of(configured{cfg.Source, &shared.cfg}), nil
+}
+
+// configured is the origin of a connection that was made from a configuration.
+type configured struct {
+	Source
+	cfg *ConnectionConfig
+}
+
+func (c configured) TenantID() string      { return c.cfg.TenantID }
+func (c configured) IntegrationID() string { return c.cfg.IntegrationID }
+func (c configured) Label() string         { return c.cfg.Label }
+func (c configured) Account() string       { return c.cfg.Account }
+func (c configured) Syncs() Syncs          { return c.cfg.Syncs }
+func (c configured) Endpoints() Endpoints  { return c.cfg.Endpoints }
+
+// Connections makes the connections of one provider. They have in common what is
+// the provider's, so that each takes little memory. It is safe for concurrent
+// use.
+type Connections struct{ cfg ConnectionConfig }
+
+// NewConnections takes from cfg what the connections have in common: Provider,
+// Kind, Hosts, Transport, Limiter, Classifier, WebhookURL and Observe, required
+// and by default as for [NewConnection]. The other fields are not used: what they
+// say comes from each [Origin]. All faults are reported together.
+func NewConnections(cfg ConnectionConfig) (*Connections, error) {
+	var faults []error
 	if cfg.Hosts.exact == nil {
 		faults = append(faults, errors.New("integrations/providers: ConnectionConfig.Hosts is empty"))
 	}
@@ -107,16 +157,21 @@ func NewConnection(cfg ConnectionConfig) (*Connection, error) {
 	if cfg.Transport == nil {
 		cfg.Transport = NewTransport(TransportConfig{})
 	}
-	c := &Connection{cfg: cfg}
+	return &Connections{cfg}, nil
+}
+
+// Of makes the connection of one integration. o must not be nil.
+func (s *Connections) Of(o Origin) *Connection {
+	c := &Connection{cfg: &s.cfg, origin: o}
 	c.client = http.Client{Transport: (*transport)(c), CheckRedirect: sameOrigin}
-	return c, nil
+	return c
 }
 
 // TenantID is the host's tenant.
-func (c *Connection) TenantID() string { return c.cfg.TenantID }
+func (c *Connection) TenantID() string { return c.origin.TenantID() }
 
 // IntegrationID is the library's id of the integration.
-func (c *Connection) IntegrationID() string { return c.cfg.IntegrationID }
+func (c *Connection) IntegrationID() string { return c.origin.IntegrationID() }
 
 // Provider is the key the provider is registered under.
 func (c *Connection) Provider() string { return c.cfg.Provider }
@@ -125,7 +180,7 @@ func (c *Connection) Provider() string { return c.cfg.Provider }
 func (c *Connection) Kind() string { return c.cfg.Kind }
 
 // Label tells several accounts of one provider apart; "" is the default one.
-func (c *Connection) Label() string { return c.cfg.Label }
+func (c *Connection) Label() string { return c.origin.Label() }
 
 // HTTPClient returns a client that sends the tenant's token, for any SDK or a
 // plain call. It refuses every URL that is not https at one of the provider's
@@ -137,13 +192,13 @@ func (c *Connection) HTTPClient() *http.Client { return &c.client }
 // Snapshot returns what is known of the integration: external id, scopes,
 // metadata and the adapter's data. It may be as old as the Manager's CacheFor.
 func (c *Connection) Snapshot(ctx context.Context) (Snapshot, error) {
-	return c.cfg.Source.Snapshot(ctx)
+	return c.origin.Snapshot(ctx)
 }
 
 // Check returns nil if the integration is usable now, else the error a call
 // would return. It may refresh the token.
 func (c *Connection) Check(ctx context.Context) error {
-	_, err := c.cfg.Source.Token(ctx)
+	_, err := c.origin.Token(ctx)
 	return err
 }
 
@@ -151,7 +206,7 @@ func (c *Connection) Check(ctx context.Context) error {
 // SDKs that take no client. Prefer HTTPClient: it refreshes, replays and keeps
 // the token from other hosts.
 func (c *Connection) Token(ctx context.Context) (token.Secret, error) {
-	t, err := c.cfg.Source.Token(ctx)
+	t, err := c.origin.Token(ctx)
 	if err != nil {
 		return token.Secret{}, err
 	}

@@ -67,50 +67,56 @@ func (c *Connection) WebhookURL() string { return c.cfg.WebhookURL }
 // store that keeps them, or webhooks configured, the error wraps
 // errors.ErrUnsupported.
 func (c *Connection) OpenEndpoint(ctx context.Context) (Endpoint, error) {
-	if c.cfg.Endpoints == nil {
+	e := c.origin.Endpoints()
+	if e == nil {
 		return Endpoint{}, errNoEndpoints
 	}
-	return c.cfg.Endpoints.Open(ctx)
+	return e.Open(ctx)
 }
 
 // CloseEndpoint removes an endpoint: what arrives there is refused from now on.
 // One that does not exist is no error.
 func (c *Connection) CloseEndpoint(ctx context.Context, id string) error {
-	if c.cfg.Endpoints == nil {
+	e := c.origin.Endpoints()
+	if e == nil {
 		return errNoEndpoints
 	}
-	return c.cfg.Endpoints.Close(ctx, id)
+	return e.Close(ctx, id)
 }
 
 // EndpointIDs lists the endpoints of this integration.
 func (c *Connection) EndpointIDs(ctx context.Context) ([]string, error) {
-	if c.cfg.Endpoints == nil {
+	e := c.origin.Endpoints()
+	if e == nil {
 		return nil, errNoEndpoints
 	}
-	return c.cfg.Endpoints.List(ctx)
+	return e.List(ctx)
 }
 
 // SaveSubscription inserts or replaces a subscription by its name.
 func (c *Connection) SaveSubscription(ctx context.Context, s Subscription) error {
-	if c.cfg.Endpoints == nil {
+	e := c.origin.Endpoints()
+	if e == nil {
 		return errNoEndpoints
 	}
-	return c.cfg.Endpoints.Save(ctx, s)
+	return e.Save(ctx, s)
 }
 
 // Subscriptions lists the subscriptions of this integration by name.
 func (c *Connection) Subscriptions(ctx context.Context) ([]Subscription, error) {
-	if c.cfg.Endpoints == nil {
+	e := c.origin.Endpoints()
+	if e == nil {
 		return nil, errNoEndpoints
 	}
-	return c.cfg.Endpoints.Subscriptions(ctx)
+	return e.Subscriptions(ctx)
 }
 
 // DeleteSubscription removes a subscription. One that does not exist is no
 // error.
 func (c *Connection) DeleteSubscription(ctx context.Context, name string) error {
-	if c.cfg.Endpoints == nil {
+	e := c.origin.Endpoints()
+	if e == nil {
 		return errNoEndpoints
 	}
-	return c.cfg.Endpoints.Delete(ctx, name)
+	return e.Delete(ctx, name)
 }

@@ -33,7 +33,7 @@ type Checkpoint struct {
 // methods return an error wrapping errors.ErrUnsupported. A Checkpoint is for
 // one goroutine; make one for each.
 func (c *Connection) Checkpoint(name string) *Checkpoint {
-	return &Checkpoint{syncs: c.cfg.Syncs, name: name}
+	return &Checkpoint{syncs: c.origin.Syncs(), name: name}
 }
 
 // Load returns the saved value, nil when there is none.
@@ -73,15 +73,16 @@ type Lease struct {
 // TryLease takes the named lease of this integration for ttl. False means
 // somebody else has it.
 func (c *Connection) TryLease(ctx context.Context, name string, ttl time.Duration) (*Lease, bool, error) {
-	if c.cfg.Syncs == nil {
+	syncs := c.origin.Syncs()
+	if syncs == nil {
 		return nil, false, errNoSyncs
 	}
 	owner := newOwner()
-	ok, err := c.cfg.Syncs.TryLease(ctx, name, owner, ttl)
+	ok, err := syncs.TryLease(ctx, name, owner, ttl)
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	return &Lease{syncs: c.cfg.Syncs, name: name, owner: owner, ttl: ttl}, true, nil
+	return &Lease{syncs: syncs, name: name, owner: owner, ttl: ttl}, true, nil
 }
 
 // Renew extends the lease by its time to live. False means it was lost: stop.

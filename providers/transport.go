@@ -37,7 +37,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	tok, err := t.cfg.Source.Token(ctx)
+	tok, err := t.origin.Token(ctx)
 	if err != nil {
 		closeBody(r)
 		return nil, err
@@ -54,7 +54,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // provider's refusal is the answer.
 func (t *transport) replay(r *http.Request, resp *http.Response, tok *token.Token, verdict Answer) (*http.Response, error) {
 	ctx := r.Context()
-	next, again, err := t.cfg.Source.Rejected(ctx, tok.Gen, verdict == AnswerTokenDead)
+	next, again, err := t.origin.Rejected(ctx, tok.Gen, verdict == AnswerTokenDead)
 	if err != nil {
 		drain(resp)
 		return nil, err
@@ -91,7 +91,7 @@ func (t *transport) wait(ctx context.Context) (time.Duration, error) {
 }
 
 func (t *transport) charge() ratelimit.Call {
-	return ratelimit.Call{Provider: t.cfg.Provider, Account: t.cfg.Account, TenantID: t.cfg.TenantID, Cost: 1}
+	return ratelimit.Call{Provider: t.cfg.Provider, Account: t.origin.Account(), TenantID: t.origin.TenantID(), Cost: 1}
 }
 
 // send makes one attempt with a copy of the request that carries the token.
@@ -132,7 +132,7 @@ func (t *transport) send(r *http.Request, tok *token.Token, attempt int, wait ti
 
 func (t *transport) observe(r *http.Request, resp *http.Response, attempt int, wait, took time.Duration, verdict Answer, err error) {
 	c := Call{
-		TenantID: t.cfg.TenantID, IntegrationID: t.cfg.IntegrationID, Provider: t.cfg.Provider,
+		TenantID: t.origin.TenantID(), IntegrationID: t.origin.IntegrationID(), Provider: t.cfg.Provider,
 		Method: r.Method, Host: r.URL.Host, Attempt: attempt, Wait: wait, Duration: took,
 		Limited: verdict == AnswerLimited, Err: err,
 	}

@@ -328,6 +328,89 @@ func ExampleNewConnection() {
 	// true
 }
 
+// acmeOrigin is an integration that somebody else keeps.
+type acmeOrigin struct {
+	providers.Source
+	tenant string
+}
+
+func (o acmeOrigin) TenantID() string               { return o.tenant }
+func (o acmeOrigin) IntegrationID() string          { return "integration-" + o.tenant }
+func (o acmeOrigin) Label() string                  { return "eu" }
+func (o acmeOrigin) Account() string                { return "account-" + o.tenant }
+func (o acmeOrigin) Syncs() providers.Syncs         { return nil }
+func (o acmeOrigin) Endpoints() providers.Endpoints { return nil }
+
+func ExampleNewConnections() {
+	h, err := providers.NewHosts("api.example.com")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	acme, err := providers.NewConnections(providers.ConnectionConfig{
+		Provider: "acme", Hosts: h,
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			return respond(r, http.StatusOK, r.Header.Get("Authorization")), nil
+		}),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, tenant := range []string{"tenant-1", "tenant-2"} {
+		conn := acme.Of(acmeOrigin{&source{}, tenant})
+		resp, err := conn.HTTPClient().Get("https://api.example.com/things")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		body, err := io.ReadAll(resp.Body)
+		fmt.Println(conn.TenantID(), conn.IntegrationID(), conn.Label(), conn.Provider(), string(body), err)
+	}
+	// Output:
+	// tenant-1 integration-tenant-1 eu acme Bearer token-0 <nil>
+	// tenant-2 integration-tenant-2 eu acme Bearer token-0 <nil>
+}
+
+func TestConnectionsNameTheirOwnIntegration(t *testing.T) {
+	_, err := providers.NewConnections(providers.ConnectionConfig{TenantID: "t"})
+	require.ErrorContains(t, err, "Hosts")
+	require.ErrorContains(t, err, "Provider")
+	hosts, err := providers.NewHosts("api.example.com")
+	require.NoError(t, err)
+	var calls []providers.Call
+	limiter := &noting{}
+	shared, err := providers.NewConnections(providers.ConnectionConfig{
+		TenantID: "not used", IntegrationID: "not used", Label: "not used", Account: "not used",
+		Provider: "acme", Hosts: hosts, Limiter: limiter,
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) { return respond(r, http.StatusOK, ""), nil }),
+		Observe:   func(_ context.Context, c providers.Call) { calls = append(calls, c) },
+	})
+	require.NoError(t, err)
+	for i, tenant := range []string{"a", "b"} {
+		c := shared.Of(acmeOrigin{&source{}, tenant})
+		_, err := c.HTTPClient().Get("https://api.example.com/")
+		require.NoError(t, err)
+		require.Equal(t, tenant, calls[i].TenantID)
+		require.Equal(t, "integration-"+tenant, calls[i].IntegrationID)
+		require.Equal(t, ratelimit.Call{Provider: "acme", Account: "account-" + tenant, TenantID: tenant, Cost: 1}, limiter.calls[i])
+		require.Equal(t, "acme", c.Kind())
+		_, err = c.Checkpoint("x").Load(t.Context())
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		_, err = c.OpenEndpoint(t.Context())
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	}
+}
+
+// noting is a limiter that writes down what it is asked.
+type noting struct{ calls []ratelimit.Call }
+
+func (n *noting) Wait(_ context.Context, c ratelimit.Call) error {
+	n.calls = append(n.calls, c)
+	return nil
+}
+func (n *noting) Answered(ratelimit.Call, ratelimit.Answer) {}
+
 func ExampleNewOAuth2() {
 	p := providers.NewOAuth2(providers.OAuth2Config{
 		Key: "acme", ClientID: "id", ClientSecret: "secret",

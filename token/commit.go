@@ -47,7 +47,7 @@ func (h *Handle) commit(ctx context.Context, in store.Integration, g Grant, oldR
 	}
 	v := h.vault
 	h = v.register(h) // where callers find it
-	h.unsaved.Store(u)
+	h.excepted().unsaved.Store(u)
 	s := h.renewedState(u, h.state.Load(), answered)
 	s.unsaved, s.soft = true, answered // whoever uses it tries to save it
 	h.publish(s.aged())
@@ -71,14 +71,14 @@ func (h *Handle) keepSaving(ctx context.Context, u *unsaved) {
 		}
 	}
 	v.log.ErrorContext(ctx, "integrations: a renewed token could not be stored and is in memory only",
-		"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+		"provider", h.Provider(), "tenant", h.TenantID(), "integration", h.ID(), "error", err)
 }
 
 // saveUnsaved stores a grant that an earlier renewal could not store, of this
 // process or of one before. Nothing may be renewed before: the row's refresh token
 // may be spent.
 func (h *Handle) saveUnsaved(ctx context.Context) error {
-	if u := h.unsaved.Load(); u != nil {
+	if u := h.unsaved(); u != nil {
 		return h.save(ctx, u)
 	}
 	return h.saveWaiting(ctx)
@@ -104,7 +104,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	spent := v.clock.now() - u.answered // no longer ours to promise
 	stored, err := within(ctx, v, func(ctx context.Context) (bool, error) {
 		return v.cfg.Store.CommitTokens(ctx, store.CommitTokens{
-			TenantID: h.tenant, ID: h.id, SeenGen: u.in.TokenGen,
+			TenantID: h.TenantID(), ID: h.ID(), SeenGen: u.in.TokenGen,
 			AccessToken: u.access, RefreshToken: u.refresh, KeyID: u.keyID, Scopes: g.Scopes, ProviderData: g.ProviderData, Changes: changes,
 			ExpiresIn:         left(g.ExpiresIn, spent),
 			RefreshIn:         left(h.refreshIn(g), spent),
@@ -116,7 +116,9 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 		return fmt.Errorf("integrations/token: commit: %w", err)
 	}
 	u.settled = true
-	h.unsaved.CompareAndSwap(u, nil)
+	if e := h.exception.Load(); e != nil {
+		e.unsaved.CompareAndSwap(u, nil)
+	}
 	if stored {
 		h.publish(h.renewedState(u, cur, v.clock.now()))
 		h.crossOut(ctx, u)
@@ -140,7 +142,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 // keys.
 func (h *Handle) seal(u *unsaved) (err error) {
 	if u.access == nil {
-		u.access, u.refresh, u.keyID, err = SealGrant(h.vault.cfg.Cipher, h.tenant, h.provider, h.id, u.grant)
+		u.access, u.refresh, u.keyID, err = SealGrant(h.vault.cfg.Cipher, h.TenantID(), h.Provider(), h.ID(), u.grant)
 	}
 	return err
 }
@@ -155,26 +157,21 @@ func leftAccount(row, was store.Integration) bool {
 // the moment read.
 func (h *Handle) renewedState(u *unsaved, cur *state, read time.Duration) *state {
 	in, g := u.in, u.grant
-	s := &state{
-		evicted: cur.evicted,
-		info: Info{
-			Status: store.Active, ExternalID: in.ExternalID, Scopes: in.Scopes, Metadata: in.Metadata, ProviderData: in.ProviderData,
-			TokenGen: in.TokenGen + 1, Version: in.Version + 1, RefreshUntil: in.RefreshExpiresAt,
-		},
-		tok: newToken(g.AccessToken, in.TokenGen+1), read: read + h.vault.cfg.CacheFor, expires: never, soft: never,
-	}
+	scopes, data := in.Scopes, in.ProviderData
 	if g.Scopes != nil {
-		s.info.Scopes = g.Scopes
+		scopes = g.Scopes
 	}
 	if g.ProviderData != nil {
-		s.info.ProviderData = g.ProviderData
+		data = g.ProviderData
 	}
-	if g.RefreshExpiresIn > 0 {
-		s.info.RefreshUntil = in.ReadAt.Add(g.RefreshExpiresIn)
+	gen := in.TokenGen + 1
+	s := &state{
+		evicted: cur.evicted, gen: gen, version: in.Version + 1,
+		about: h.about(cur.about, in.ExternalID, scopes, in.Metadata, data),
+		tok:   newToken(g.AccessToken, gen), read: read + h.vault.cfg.CacheFor, expires: never, soft: never,
 	}
 	if g.ExpiresIn > 0 {
 		s.expires = u.answered + g.ExpiresIn
-		s.info.TokenExpiresAt = in.ReadAt.Add(g.ExpiresIn)
 	}
 	if d := h.refreshIn(g); d > 0 {
 		s.soft = u.answered + d
@@ -183,7 +180,7 @@ func (h *Handle) renewedState(u *unsaved, cur *state, read time.Duration) *state
 }
 
 func (h *Handle) refreshIn(g Grant) time.Duration {
-	return g.RefreshIn(h.vault.cfg.Renewer(h.provider), h.id)
+	return g.RefreshIn(h.vault.cfg.Renewer(h.Provider()), h.ID())
 }
 
 // left is what remains of a life; one that is over has a moment left, because 0

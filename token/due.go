@@ -89,7 +89,7 @@ func (v *Vault) claim(ctx context.Context, owner string, limit int, providers []
 // renewAhead renews a claimed row. The result is in the row, and in the handle if
 // there is one; none is kept for rows that nobody uses here.
 func (v *Vault) renewAhead(ctx context.Context, in store.Integration, owner string, leased time.Duration) {
-	h := v.cached(store.Ref{TenantID: in.TenantID, ID: in.ID})
+	h := v.cached(in.TenantID, in.ID)
 	if h == nil {
 		h = v.newHandle(in)
 	}
@@ -103,7 +103,7 @@ func (v *Vault) renewAhead(ctx context.Context, in store.Integration, owner stri
 	var e *Error
 	if err != nil && !(errors.As(err, &e) && e.uncalled) {
 		v.log.WarnContext(ctx, "integrations: renewal ahead failed",
-			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+			"provider", h.Provider(), "tenant", h.TenantID(), "integration", h.ID(), "error", err)
 	}
 }
 
@@ -112,7 +112,7 @@ func (v *Vault) renewAhead(ctx context.Context, in store.Integration, owner stri
 func (h *Handle) renewClaimed(ctx context.Context, in store.Integration, owner string, leased time.Duration) error {
 	v := h.vault
 	wait, cancel := context.WithTimeout(ctx, v.leaseTTL()/2-(v.clock.now()-leased))
-	p, _, err := v.enter(wait, h.breakerKey(in), h.id)
+	p, _, err := v.enter(wait, h.breakerKey(in), h.ID())
 	cancel()
 	if err != nil {
 		h.postponeRow(ctx, in, owner, err)
@@ -127,7 +127,7 @@ func (h *Handle) renewClaimed(ctx context.Context, in store.Integration, owner s
 func (h *Handle) postponeRow(ctx context.Context, in store.Integration, owner string, cause error) {
 	v := h.vault
 	f := store.FailRefresh{
-		TenantID: h.tenant, ID: h.id, Owner: owner, SeenGen: in.TokenGen, RetryIn: time.Second + mathrand.N(postponeSpread), Uncounted: true,
+		TenantID: h.TenantID(), ID: h.ID(), Owner: owner, SeenGen: in.TokenGen, RetryIn: time.Second + mathrand.N(postponeSpread), Uncounted: true,
 	}
 	var e *Error
 	if errors.As(cause, &e) {
@@ -135,6 +135,6 @@ func (h *Handle) postponeRow(ctx context.Context, in store.Integration, owner st
 	}
 	if _, err := within(ctx, v, func(ctx context.Context) (bool, error) { return v.cfg.Store.FailRefresh(ctx, f) }); err != nil {
 		v.log.WarnContext(ctx, "integrations: a lease could not be given back",
-			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+			"provider", h.Provider(), "tenant", h.TenantID(), "integration", h.ID(), "error", err)
 	}
 }

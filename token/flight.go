@@ -10,10 +10,14 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// share does fn once for all who ask g for the same key at the same time. Each
+// flight is the key of what is done once at a time for a handle. The handle is in
+// the flight, so nothing else is at its address meanwhile.
+func (h *Handle) flight(what string) string { return fmt.Sprintf("%p %s", h, what) }
+
+// share does fn once for all who ask for the same key at the same time. Each
 // waits as long as its own ctx allows; fn goes on without them, for limit at
 // most.
-func share[T any](ctx context.Context, v *Vault, g *singleflight.Group, key string, limit time.Duration, fn func(context.Context) (T, error)) (T, error) {
+func share[T any](ctx context.Context, v *Vault, key string, limit time.Duration, fn func(context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
@@ -21,7 +25,7 @@ func share[T any](ctx context.Context, v *Vault, g *singleflight.Group, key stri
 	select {
 	case <-ctx.Done():
 		return none, ctx.Err()
-	case r := <-start(ctx, v, g, key, limit, fn):
+	case r := <-start(ctx, v, key, limit, fn):
 		if r.Err != nil {
 			return none, r.Err
 		}
@@ -30,8 +34,8 @@ func share[T any](ctx context.Context, v *Vault, g *singleflight.Group, key stri
 }
 
 // start is share without the wait.
-func start[T any](ctx context.Context, v *Vault, g *singleflight.Group, key string, limit time.Duration, fn func(context.Context) (T, error)) <-chan singleflight.Result {
-	return g.DoChan(key, func() (val any, err error) {
+func start[T any](ctx context.Context, v *Vault, key string, limit time.Duration, fn func(context.Context) (T, error)) <-chan singleflight.Result {
+	return v.flights.DoChan(key, func() (val any, err error) {
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		defer v.recovered(work, &err)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/saas-integrations/integrations/store"
-	"golang.org/x/sync/singleflight"
 )
 
 // StatusError means the integration exists and may not be used.
@@ -24,52 +23,77 @@ func (e *StatusError) Error() string {
 	return "integrations/token: integration is " + string(e.Status) + ": " + e.Reason
 }
 
-// Info is what a [Handle] knows of its integration. It must not be changed.
+// Info is what a [Handle] knows of its integration. Metadata and ProviderData
+// must not be changed.
 type Info struct {
-	Status                   store.Status
-	StatusReason, ExternalID string
-	Scopes                   []string
-	Metadata, ProviderData   json.RawMessage
-	TokenGen, Version        int64
-	// RefreshFails counts failed renewals since the last success.
-	RefreshFails int
-	// TokenExpiresAt and RefreshUntil are by the store's clock; zero means
-	// unknown or never.
-	TokenExpiresAt, RefreshUntil time.Time
+	ExternalID             string
+	Scopes                 []string
+	Metadata, ProviderData json.RawMessage
 }
 
 // Handle is one integration in the cache of a [Vault]. It is live: keep it and
-// share it. It is safe for concurrent use.
+// share it. It is safe for concurrent use. There are as many as customers, so it
+// is small: what most do not have is elsewhere.
 type Handle struct {
 	// What a hand-out reads comes first, in one cache line.
 	state atomic.Pointer[state]
 	vault *Vault
-	used  atomic.Bool
-	idle  uint8 // sweeps without use; of the sweeper alone
 
-	tenant, id, provider, label string
-	externalID                  string
-	attached                    any
+	sweeps atomic.Uint32 // since it was used last
 
-	flights singleflight.Group
+	// Tenant, id, label and external id in one text, and where they end.
+	tenantEnd, idEnd, labelEnd uint32
+	names                      string
+
+	of        *kind
+	attached  any
+	exception atomic.Pointer[exception] // nil for most
+}
+
+// nameAs gives the handle its names.
+func (h *Handle) nameAs(tenant, id, label, externalID string) {
+	h.names = tenant + id + label + externalID
+	h.tenantEnd = uint32(len(tenant))
+	h.idEnd = h.tenantEnd + uint32(len(id))
+	h.labelEnd = h.idEnd + uint32(len(label))
+}
+
+// exception is what few handles have.
+type exception struct {
 	unsaved atomic.Pointer[unsaved]
 	forced  *forced // of the flight that forces alone
 }
 
+// excepted returns the handle's exception, which it makes if need be.
+func (h *Handle) excepted() *exception {
+	if h.exception.Load() == nil {
+		h.exception.CompareAndSwap(nil, &exception{})
+	}
+	return h.exception.Load()
+}
+
+// unsaved is the grant that is not in the row yet, nil for none.
+func (h *Handle) unsaved() *unsaved {
+	if e := h.exception.Load(); e != nil {
+		return e.unsaved.Load()
+	}
+	return nil
+}
+
 // TenantID is the tenant.
-func (h *Handle) TenantID() string { return h.tenant }
+func (h *Handle) TenantID() string { return h.names[:h.tenantEnd] }
 
 // ID is the integration's id.
-func (h *Handle) ID() string { return h.id }
+func (h *Handle) ID() string { return h.names[h.tenantEnd:h.idEnd] }
 
 // Provider is the provider's key.
-func (h *Handle) Provider() string { return h.provider }
+func (h *Handle) Provider() string { return h.of.provider }
 
 // Label is the integration's label.
-func (h *Handle) Label() string { return h.label }
+func (h *Handle) Label() string { return h.names[h.idEnd:h.labelEnd] }
 
 // ExternalID is the provider's account as it was when the handle was made.
-func (h *Handle) ExternalID() string { return h.externalID }
+func (h *Handle) ExternalID() string { return h.names[h.labelEnd:] }
 
 // Attached is what VaultConfig.Attach returned for this handle.
 func (h *Handle) Attached() any { return h.attached }
@@ -90,25 +114,25 @@ func (h *Handle) Token(ctx context.Context) (*Token, error) {
 }
 
 func (h *Handle) token(ctx context.Context) (*Token, error) {
-	touched(h)
+	h.touch()
 	s, err := h.current(ctx)
 	if err != nil {
 		return nil, err
 	}
 	now := h.vault.clock.now()
 	switch {
-	case s.err != nil:
-		return nil, s.err
+	case s.fault().err != nil:
+		return nil, s.fault().err
 	case s.usable(now):
 		if s.due(now) {
 			h.startRenewal(ctx)
 			h.postpone(s, now)
 		}
 		return s.tok, nil
-	case s.lastErr != nil && now < s.retryAt:
-		return nil, s.lastErr
+	case s.fault().last != nil && now < s.fault().retryAt:
+		return nil, s.fault().last
 	default:
-		return h.renewed(ctx, s.info.TokenGen)
+		return h.renewed(ctx, s.gen)
 	}
 }
 
@@ -133,9 +157,9 @@ func (h *Handle) renewed(ctx context.Context, gen int64) (*Token, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case s.err != nil:
-		return nil, s.err
-	case s.usable(h.vault.clock.now()), s.tok != nil && s.info.TokenGen > gen:
+	case s.fault().err != nil:
+		return nil, s.fault().err
+	case s.usable(h.vault.clock.now()), s.tok != nil && s.gen > gen:
 		return s.tok, nil
 	case renewal != nil:
 		return nil, renewal
@@ -154,7 +178,7 @@ func (h *Handle) Usable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.err
+	return s.fault().err
 }
 
 // Info returns what is known of the integration, at most VaultConfig.CacheFor
@@ -164,5 +188,5 @@ func (h *Handle) Info(ctx context.Context) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return s.info, nil
+	return h.info(s), nil
 }

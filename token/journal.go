@@ -106,7 +106,7 @@ func (h *Handle) writeDown(ctx context.Context, u *unsaved) {
 	}()
 	if err != nil {
 		v.log.WarnContext(ctx, "integrations: a renewed token could not be written to the journal",
-			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+			"provider", h.Provider(), "tenant", h.TenantID(), "integration", h.ID(), "error", err)
 	}
 }
 
@@ -117,7 +117,7 @@ func (h *Handle) appendRecord(ctx context.Context, u *unsaved) (string, error) {
 	}
 	g := u.grant
 	plain, err := json.Marshal(record{
-		Version: recordVersion, TenantID: h.tenant, ID: h.id, Provider: h.provider, SpentGen: u.in.TokenGen,
+		Version: recordVersion, TenantID: h.TenantID(), ID: h.ID(), Provider: h.Provider(), SpentGen: u.in.TokenGen,
 		AccessToken: u.access, RefreshToken: u.refresh, KeyID: u.keyID, Scopes: g.Scopes, ProviderData: g.ProviderData,
 		Answered:  time.Now().Add(u.answered - v.clock.now()).UnixMilli(),
 		ExpiresIn: g.ExpiresIn, RefreshIn: h.refreshIn(g), RefreshExpiresIn: g.RefreshExpiresIn,
@@ -151,7 +151,7 @@ func (h *Handle) crossOut(ctx context.Context, u *unsaved) {
 	defer func() {
 		if err != nil {
 			v.log.WarnContext(ctx, "integrations: a record could not be removed from the journal",
-				"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+				"provider", h.Provider(), "tenant", h.TenantID(), "integration", h.ID(), "error", err)
 		}
 	}()
 	defer v.recovered(ctx, &err)

@@ -51,7 +51,7 @@ func pollPause(waited time.Duration) time.Duration {
 // startRenewal renews the token if that is due, once for all who ask at the same
 // time.
 func (h *Handle) startRenewal(ctx context.Context) <-chan singleflight.Result {
-	return start(ctx, h.vault, &h.flights, "renew", h.vault.renewalLimit(), func(ctx context.Context) (any, error) {
+	return start(ctx, h.vault, h.flight("renew"), h.vault.renewalLimit(), func(ctx context.Context) (any, error) {
 		return nil, h.refresh(ctx, 0)
 	})
 }
@@ -71,12 +71,13 @@ func (h *Handle) refresh(ctx context.Context, refused int64) error {
 	if err := h.saveUnsaved(ctx); err != nil {
 		return err
 	}
-	if v.cfg.Renewer(h.provider) == nil {
+	if v.cfg.Renewer(h.Provider()) == nil {
 		return h.notRenewable(ctx)
 	}
 	if s := h.state.Load(); !s.empty() {
 		// While renewals are held back not even the row is read.
-		if err := v.held(h.breakerKey(store.Integration{ExternalID: s.info.ExternalID, Scopes: s.info.Scopes, ProviderData: s.info.ProviderData})); err != nil {
+		known := h.info(s)
+		if err := v.held(h.breakerKey(store.Integration{ExternalID: known.ExternalID, Scopes: known.Scopes, ProviderData: known.ProviderData})); err != nil {
 			return err
 		}
 	}
@@ -94,8 +95,8 @@ func (h *Handle) refresh(ctx context.Context, refused int64) error {
 		switch {
 		case in.Status != store.Active, gen != 0 && in.TokenGen != gen:
 			return nil // over, or somebody else renewed it
-		case !force && s.retryAt > now:
-			return s.lastErr
+		case !force && s.fault().retryAt > now:
+			return s.fault().last
 		case !force && !s.due(now):
 			return nil // somebody else did before we looked
 		case s.empty():
@@ -121,7 +122,7 @@ func (h *Handle) refresh(ctx context.Context, refused int64) error {
 			}
 			owner, leased := newOwner(), v.clock.now()
 			won, err := within(ctx, v, func(ctx context.Context) (bool, error) {
-				return v.cfg.Store.Lease(ctx, store.Lease{TenantID: h.tenant, ID: h.id, Owner: owner, SeenGen: gen, TTL: v.leaseTTL()})
+				return v.cfg.Store.Lease(ctx, store.Lease{TenantID: h.TenantID(), ID: h.ID(), Owner: owner, SeenGen: gen, TTL: v.leaseTTL()})
 			})
 			if err != nil {
 				// The lease is the probe that the store takes writes: without it a
@@ -166,12 +167,12 @@ func (h *Handle) place(ctx context.Context, in store.Integration) (*place, bool,
 		defer cancel()
 		ctx = wait
 	}
-	return h.vault.enter(ctx, h.breakerKey(in), h.id)
+	return h.vault.enter(ctx, h.breakerKey(in), h.ID())
 }
 
 func (h *Handle) breakerKey(in store.Integration) breakerKey {
-	k := breakerKey{provider: h.provider}
-	if r, ok := h.vault.cfg.Renewer(h.provider).(HostRenewer); ok {
+	k := breakerKey{provider: h.Provider()}
+	if r, ok := h.vault.cfg.Renewer(h.Provider()).(HostRenewer); ok {
 		k.host = r.RenewHost(h.renewal(in))
 	}
 	return k
@@ -179,7 +180,7 @@ func (h *Handle) breakerKey(in store.Integration) breakerKey {
 
 // renewal is what a Renewer gets of a row, without tokens.
 func (h *Handle) renewal(in store.Integration) Renewal {
-	return Renewal{TenantID: h.tenant, IntegrationID: h.id, ExternalID: in.ExternalID, Scopes: in.Scopes, ProviderData: in.ProviderData}
+	return Renewal{TenantID: h.TenantID(), IntegrationID: h.ID(), ExternalID: in.ExternalID, Scopes: in.Scopes, ProviderData: in.ProviderData}
 }
 
 // renew does the work of a lease holder with a place. before is the row as it was
@@ -202,7 +203,7 @@ func (h *Handle) renew(ctx context.Context, before store.Integration, owner stri
 		left := max(in.NextRefreshAt.Sub(in.ReadAt), 0)
 		return h.failed(ctx, in, owner, &Error{Outcome: Transient, Code: in.RefreshError, RetryAfter: left, uncalled: true})
 	}
-	renewer := v.cfg.Renewer(h.provider)
+	renewer := v.cfg.Renewer(h.Provider())
 	if renewer == nil {
 		return h.failed(ctx, in, owner, &Error{Outcome: Refused, Code: codeNotRenewable})
 	}
@@ -211,7 +212,7 @@ func (h *Handle) renew(ctx context.Context, before store.Integration, owner stri
 		return err
 	}
 	// A cipher that cannot seal now could not keep the new tokens either.
-	if _, _, _, err := SealGrant(v.cfg.Cipher, h.tenant, h.provider, h.id, Grant{AccessToken: access}); err != nil {
+	if _, _, _, err := SealGrant(v.cfg.Cipher, h.TenantID(), h.Provider(), h.ID(), Grant{AccessToken: access}); err != nil {
 		return err
 	}
 	if v.leaseTTL()-(v.clock.now()-leased) < v.cfg.HTTPTimeout+v.cfg.CommitBudget/2 {
@@ -225,7 +226,7 @@ func (h *Handle) renew(ctx context.Context, before store.Integration, owner stri
 	cancel()
 	answered := v.clock.now()
 	fault := p.settle(err)
-	event := Event{Provider: h.provider, TenantID: h.tenant, IntegrationID: h.id, Call: answered - called, Err: err}
+	event := Event{Provider: h.Provider(), TenantID: h.TenantID(), IntegrationID: h.ID(), Call: answered - called, Err: err}
 	if err == nil {
 		err = h.commit(ctx, in, g, refresh, answered)
 		event.Commit, event.Err = v.clock.now()-answered, err
@@ -279,7 +280,7 @@ func (h *Handle) end(ctx context.Context, gen int64, reason string) error {
 		}
 		if _, err = within(ctx, v, func(ctx context.Context) (bool, error) {
 			return v.cfg.Store.SetStatus(ctx, store.SetStatus{
-				TenantID: h.tenant, ID: h.id, From: []store.Status{store.Active}, SeenGen: gen,
+				TenantID: h.TenantID(), ID: h.ID(), From: []store.Status{store.Active}, SeenGen: gen,
 				To: store.NeedsReconnect, Reason: reason, Change: change,
 			})
 		}); err != nil {
@@ -289,14 +290,14 @@ func (h *Handle) end(ctx context.Context, gen int64, reason string) error {
 			return err
 		}
 	}
-	return s.err
+	return s.fault().err
 }
 
 // failed gives the lease back with a backoff that holds for all replicas.
 func (h *Handle) failed(ctx context.Context, in store.Integration, owner string, cause error) error {
 	v := h.vault
 	f := store.FailRefresh{
-		TenantID: h.tenant, ID: h.id, Owner: owner, SeenGen: in.TokenGen, Code: "failed", RetryIn: backoff(in.RefreshFails),
+		TenantID: h.TenantID(), ID: h.ID(), Owner: owner, SeenGen: in.TokenGen, Code: "failed", RetryIn: backoff(in.RefreshFails),
 	}
 	var e *Error
 	if errors.As(cause, &e) {
@@ -323,7 +324,7 @@ func (h *Handle) failed(ctx context.Context, in store.Integration, owner string,
 	}
 	if _, err := within(ctx, v, func(ctx context.Context) (bool, error) { return v.cfg.Store.FailRefresh(ctx, f) }); err != nil {
 		v.log.WarnContext(ctx, "integrations: a failed renewal could not be recorded",
-			"provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+			"provider", h.Provider(), "tenant", h.TenantID(), "integration", h.ID(), "error", err)
 	}
 	h.remember(in.TokenGen, cause, f.RetryIn)
 	return cause
@@ -332,11 +333,11 @@ func (h *Handle) failed(ctx context.Context, in store.Integration, owner string,
 // remember keeps a failure for those who ask before the next try.
 func (h *Handle) remember(gen int64, cause error, retryIn time.Duration) {
 	s := h.state.Load()
-	if s.info.TokenGen != gen || s.empty() {
+	if s.gen != gen || s.empty() {
 		return
 	}
 	next := *s
-	next.retryAt, next.lastErr = h.vault.clock.now()+retryIn, cause
+	next.trouble = &trouble{err: s.fault().err, retryAt: h.vault.clock.now() + retryIn, last: cause}
 	h.state.CompareAndSwap(s, next.aged())
 }
 

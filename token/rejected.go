@@ -29,16 +29,16 @@ type forced struct {
 // the new one is refused too.
 func (h *Handle) Rejected(ctx context.Context, gen int64, dead bool) (*Token, bool, error) {
 	s := h.state.Load()
-	if s.err != nil || s.info.TokenGen <= gen {
+	if s.fault().err != nil || s.gen <= gen {
 		var err error
 		if s, err = h.load(ctx); err != nil {
 			return nil, false, err
 		}
 	}
-	if s.err != nil || s.info.TokenGen > gen {
+	if s.fault().err != nil || s.gen > gen {
 		return h.another(ctx, gen)
 	}
-	f, err := share(ctx, h.vault, &h.flights, "force", h.vault.renewalLimit(), func(ctx context.Context) (*forced, error) {
+	f, err := share(ctx, h.vault, h.flight("force"), h.vault.renewalLimit(), func(ctx context.Context) (*forced, error) {
 		return h.force(ctx, gen), nil
 	})
 	if err != nil {
@@ -46,13 +46,13 @@ func (h *Handle) Rejected(ctx context.Context, gen int64, dead bool) (*Token, bo
 	}
 	// Looked at again even without a renewal: one may have ended since the read.
 	s = h.state.Load()
-	if s.err != nil || s.info.TokenGen > gen {
+	if s.fault().err != nil || s.gen > gen {
 		return h.another(ctx, gen)
 	}
 	if !dead || !(f.made == gen && f.gen < gen) && !nothingRenews(f.err) {
 		return nil, false, nil
 	}
-	if _, err := share(ctx, h.vault, &h.flights, "end", h.vault.renewalLimit(), func(ctx context.Context) (any, error) {
+	if _, err := share(ctx, h.vault, h.flight("end"), h.vault.renewalLimit(), func(ctx context.Context) (any, error) {
 		return nil, h.end(ctx, gen, reasonRejected)
 	}); err != nil {
 		return nil, false, err
@@ -73,7 +73,8 @@ func (h *Handle) another(ctx context.Context, gen int64) (*Token, bool, error) {
 // lately.
 func (h *Handle) force(ctx context.Context, gen int64) *forced {
 	now := h.vault.clock.now()
-	if f := h.forced; f != nil && (gen == f.gen || gen == f.made) && now < f.at+forceEvery {
+	x := h.excepted()
+	if f := x.forced; f != nil && (gen == f.gen || gen == f.made) && now < f.at+forceEvery {
 		return f
 	}
 	f := &forced{gen: gen, at: now}
@@ -83,10 +84,10 @@ func (h *Handle) force(ctx context.Context, gen int64) *forced {
 		f.made = gen
 		return f // nothing was tried: the next report may
 	}
-	if f.made = h.state.Load().info.TokenGen; f.made < gen {
+	if f.made = h.state.Load().gen; f.made < gen {
 		f.made = gen // evicted meanwhile: nothing is known to have been made
 	}
-	h.forced = f
+	x.forced = f
 	return f
 }
 

@@ -195,7 +195,7 @@ func (v *Vault) dropOrphan(ctx context.Context, in store.Integration, r record) 
 // saveWaiting settles the records of an integration that a replay could not.
 func (h *Handle) saveWaiting(ctx context.Context) error {
 	v := h.vault
-	for id, r := range v.waiting.of(h.tenant, h.id) {
+	for id, r := range v.waiting.of(h.TenantID(), h.ID()) {
 		_, settled, err := v.settle(ctx, id, r)
 		if err != nil && !settled {
 			return fmt.Errorf("integrations/token: journal: %w", err)

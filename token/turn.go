@@ -72,7 +72,7 @@ func (h *Handle) report(ctx context.Context, in store.Integration, code string) 
 	}
 	change, err := v.turn(in, t)
 	if err != nil {
-		v.log.ErrorContext(ctx, "integrations: a change could not be made", "provider", h.provider, "tenant", h.tenant, "integration", h.id, "error", err)
+		v.log.ErrorContext(ctx, "integrations: a change could not be made", "provider", h.Provider(), "tenant", h.TenantID(), "integration", h.ID(), "error", err)
 		return 0, nil // another time
 	}
 	return level, change

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -74,15 +76,13 @@ type Vault struct {
 	cfg   VaultConfig
 	log   *slog.Logger
 
-	// Handles by (provider, tenant) for the default label, in two levels because
-	// a string key is hashed faster than a struct; by everything for labels; and
-	// by id.
-	byProvider atomic.Pointer[[]tenants]
-	byLabel    sync.Map // of labelKey
-	byID       sync.Map // of store.Ref
-	grow       sync.Mutex
-	finds      singleflight.Group
-	evictions  atomic.Int64
+	seed      maphash.Seed
+	kinds     atomic.Pointer[[]*kind]
+	byName    index      // by tenant, provider and label
+	byID      index      // by tenant and id
+	change    sync.Mutex // of kinds, byName and byID
+	flights   singleflight.Group
+	evictions atomic.Int64
 
 	breakers breakers
 	waiting  waiting
@@ -92,12 +92,13 @@ type Vault struct {
 	work    sync.WaitGroup
 }
 
-type labelKey struct{ provider, tenant, label string }
-
-// tenants are the handles of one provider by tenant.
-type tenants struct {
+// kind is what the handles of one provider share.
+type kind struct {
 	provider string
-	handles  *sync.Map
+	hash     uint64
+	// common is what is known of an integration that differs from others in no
+	// more than its names: the last one seen.
+	common atomic.Pointer[about]
 }
 
 // NewVault returns a vault. All faults of the configuration are reported
@@ -123,8 +124,10 @@ func NewVault(cfg VaultConfig) (*Vault, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	v := &Vault{clock: clock{start: time.Now()}, cfg: cfg, log: cfg.Logger}
-	v.byProvider.Store(&[]tenants{})
+	v := &Vault{clock: clock{start: time.Now()}, cfg: cfg, log: cfg.Logger, seed: maphash.MakeSeed()}
+	v.kinds.Store(&[]*kind{})
+	v.byName.table.Store(newTable(leastSlots))
+	v.byID.table.Store(newTable(leastSlots))
 	return v, nil
 }
 
@@ -142,14 +145,11 @@ func (v *Vault) leaseTTL() time.Duration { return 2 * (v.cfg.HTTPTimeout + v.cfg
 // only. An integration that does not exist is an error wrapping
 // store.ErrNotFound; that is not remembered.
 func (v *Vault) Lookup(ctx context.Context, tenant, provider, label string) (*Handle, error) {
-	if label == "" {
-		if m := v.known(provider); m != nil {
-			if h, ok := m.Load(tenant); ok {
-				return touched(h), nil
-			}
+	if k := v.known(provider); k != nil {
+		if h := v.named(k, tenant, label); h != nil {
+			h.touch()
+			return h, nil
 		}
-	} else if h, ok := v.byLabel.Load(labelKey{provider, tenant, label}); ok {
-		return touched(h), nil
 	}
 	return v.find(ctx, fmt.Sprintf("%q %q %q", provider, tenant, label), func(ctx context.Context) (store.Integration, error) {
 		return v.cfg.Store.Find(ctx, tenant, provider, label)
@@ -158,32 +158,32 @@ func (v *Vault) Lookup(ctx context.Context, tenant, provider, label string) (*Ha
 
 // LookupID is Lookup by id.
 func (v *Vault) LookupID(ctx context.Context, tenant, id string) (*Handle, error) {
-	if h := v.cached(store.Ref{TenantID: tenant, ID: id}); h != nil {
-		return touched(h), nil
+	if h := v.cached(tenant, id); h != nil {
+		h.touch()
+		return h, nil
 	}
 	return v.find(ctx, fmt.Sprintf("%q %q", tenant, id), func(ctx context.Context) (store.Integration, error) {
 		return v.cfg.Store.Get(ctx, tenant, id)
 	})
 }
 
-func touched(h any) *Handle {
-	handle := h.(*Handle)
-	// Written only when it changes: a line that all cores write is slow to read.
-	if !handle.used.Load() {
-		handle.used.Store(true)
+// touch keeps a handle in the cache. It writes only a change: a line that all
+// cores write is slow to read.
+func (h *Handle) touch() {
+	if h.sweeps.Load() != 0 {
+		h.sweeps.Store(0)
 	}
-	return handle
 }
 
 // find makes the handle of a row; callers at the same time share one read.
 func (v *Vault) find(ctx context.Context, key string, read func(context.Context) (store.Integration, error)) (*Handle, error) {
-	h, err := share(ctx, v, &v.finds, key, v.cfg.CommitBudget, func(ctx context.Context) (*Handle, error) {
+	h, err := share(ctx, v, key, v.cfg.CommitBudget, func(ctx context.Context) (*Handle, error) {
 		began, evictions := v.clock.now(), v.evictions.Load()
 		in, err := read(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("integrations/token: look up: %w", err)
 		}
-		if h := v.cached(store.Ref{TenantID: in.TenantID, ID: in.ID}); h != nil {
+		if h := v.cached(in.TenantID, in.ID); h != nil {
 			return h, nil
 		}
 		h := v.newHandle(in)
@@ -201,20 +201,48 @@ func (v *Vault) find(ctx context.Context, key string, read func(context.Context)
 	if err != nil {
 		return nil, err
 	}
-	return touched(h), nil
+	h.touch()
+	return h, nil
 }
 
-func (v *Vault) cached(ref store.Ref) *Handle {
-	h, ok := v.byID.Load(ref)
-	if !ok {
-		return nil
+// cached is the handle of an integration, nil when there is none.
+func (v *Vault) cached(tenant, id string) *Handle {
+	hash := v.hashID(tenant, id)
+	t := v.byID.table.Load()
+	h, i := t.from(t.slot(hash), hash)
+	for h != nil && !(h.ID() == id && h.TenantID() == tenant) {
+		h, i = t.from(i+1, hash)
 	}
-	return h.(*Handle)
+	return h
+}
+
+// named is the handle under a name, nil when there is none.
+func (v *Vault) named(k *kind, tenant, label string) *Handle {
+	hash := v.hashName(k, tenant, label)
+	t := v.byName.table.Load()
+	h, i := t.from(t.slot(hash), hash)
+	for h != nil && !(h.of == k && h.TenantID() == tenant && h.Label() == label) {
+		h, i = t.from(i+1, hash)
+	}
+	return h
+}
+
+func (v *Vault) hashName(k *kind, tenant, label string) uint32 {
+	hash := k.hash ^ maphash.String(v.seed, tenant)
+	if label != "" {
+		hash = bits.RotateLeft64(hash, 1) ^ maphash.String(v.seed, label)
+	}
+	return uint32(hash>>32) | 1
+}
+
+func (v *Vault) hashID(tenant, id string) uint32 {
+	return uint32((bits.RotateLeft64(maphash.String(v.seed, tenant), 1)^maphash.String(v.seed, id))>>32) | 1
 }
 
 // newHandle makes a handle that nobody can look up yet.
 func (v *Vault) newHandle(in store.Integration) *Handle {
-	h := &Handle{vault: v, tenant: in.TenantID, id: in.ID, provider: v.name(in.Provider), label: in.Label, externalID: in.ExternalID}
+	h := &Handle{vault: v, of: v.kind(in.Provider)}
+	h.nameAs(in.TenantID, in.ID, in.Label, in.ExternalID)
 	h.state.Store(unread)
 	if v.cfg.Attach != nil {
 		h.attached = v.cfg.Attach(h)
@@ -225,70 +253,64 @@ func (v *Vault) newHandle(in store.Integration) *Handle {
 // register makes a handle the one that is looked up, unless there is another;
 // it returns that which is.
 func (v *Vault) register(h *Handle) *Handle {
-	if other, loaded := v.byID.LoadOrStore(store.Ref{TenantID: h.tenant, ID: h.id}, h); loaded {
-		return other.(*Handle)
+	if other := v.cached(h.TenantID(), h.ID()); other != nil {
+		return other
 	}
-	h.used.Store(true)
-	if h.label == "" {
-		v.tenants(h.provider).Store(h.tenant, h)
-	} else {
-		v.byLabel.Store(labelKey{h.provider, h.tenant, h.label}, h)
+	v.change.Lock()
+	defer v.change.Unlock()
+	if other := v.cached(h.TenantID(), h.ID()); other != nil {
+		return other
 	}
+	h.touch()
+	v.byID.put(v.hashID(h.TenantID(), h.ID()), h)
+	hash := v.hashName(h.of, h.TenantID(), h.Label())
+	if other := v.named(h.of, h.TenantID(), h.Label()); other != nil {
+		v.byName.remove(hash, other) // the name is another integration's now
+	}
+	v.byName.put(hash, h)
 	return h
 }
 
-// known returns the map of a provider, nil when it has none yet. There are few
+// known returns the kind of a provider, nil when it has none yet. There are few
 // providers: comparing their names is faster than hashing one.
-func (v *Vault) known(provider string) *sync.Map {
-	for _, t := range *v.byProvider.Load() {
-		if t.provider == provider {
-			return t.handles
+func (v *Vault) known(provider string) *kind {
+	for _, k := range *v.kinds.Load() {
+		if k.provider == provider {
+			return k
 		}
 	}
 	return nil
 }
 
-// name is the provider's name as it is known, so that handles share its text.
-func (v *Vault) name(provider string) string {
-	for _, t := range *v.byProvider.Load() {
-		if t.provider == provider {
-			return t.provider
-		}
+// kind is the kind of a provider, added by copy.
+func (v *Vault) kind(provider string) *kind {
+	if k := v.known(provider); k != nil {
+		return k
 	}
-	return provider
-}
-
-// tenants returns the map of a provider, adding it by copy.
-func (v *Vault) tenants(provider string) *sync.Map {
-	if m := v.known(provider); m != nil {
-		return m
+	v.change.Lock()
+	defer v.change.Unlock()
+	if k := v.known(provider); k != nil {
+		return k
 	}
-	v.grow.Lock()
-	defer v.grow.Unlock()
-	if m := v.known(provider); m != nil {
-		return m
-	}
-	added := tenants{provider, &sync.Map{}}
-	next := append(slices.Clone(*v.byProvider.Load()), added)
-	v.byProvider.Store(&next)
-	return added.handles
+	added := &kind{provider: provider, hash: bits.RotateLeft64(maphash.String(v.seed, provider), 1)}
+	next := append(slices.Clone(*v.kinds.Load()), added)
+	v.kinds.Store(&next)
+	return added
 }
 
 // drop removes a handle from the cache. Those who hold it may go on using it.
 func (v *Vault) drop(h *Handle) {
-	v.byID.CompareAndDelete(store.Ref{TenantID: h.tenant, ID: h.id}, h)
-	if h.label == "" {
-		v.tenants(h.provider).CompareAndDelete(h.tenant, h)
-	} else {
-		v.byLabel.CompareAndDelete(labelKey{h.provider, h.tenant, h.label}, h)
-	}
+	v.change.Lock()
+	defer v.change.Unlock()
+	v.byID.remove(v.hashID(h.TenantID(), h.ID()), h)
+	v.byName.remove(v.hashName(h.of, h.TenantID(), h.Label()), h)
 }
 
 // Evict makes the next use of an integration read its row: after a change made
 // here. What was known is not used again, even if the row cannot be read.
 func (v *Vault) Evict(tenant, id string) {
 	v.evictions.Add(1)
-	if h := v.cached(store.Ref{TenantID: tenant, ID: id}); h != nil {
+	if h := v.cached(tenant, id); h != nil {
 		h.forget()
 	}
 }
@@ -297,7 +319,7 @@ func (v *Vault) Evict(tenant, id string) {
 // get a new handle.
 func (v *Vault) Forget(tenant, id string) {
 	v.Evict(tenant, id)
-	if h := v.cached(store.Ref{TenantID: tenant, ID: id}); h != nil {
+	if h := v.cached(tenant, id); h != nil {
 		v.drop(h)
 	}
 }
@@ -332,14 +354,13 @@ func (v *Vault) sweepLoop(ctx context.Context) {
 
 func (v *Vault) sweep() {
 	v.breakers.sweep(v.clock.now())
-	v.byID.Range(func(_, value any) bool {
-		h := value.(*Handle)
-		if h.used.Swap(false) || h.unsaved.Load() != nil { // the only copy of a token
-			h.idle = 0
-		} else if h.idle++; h.idle >= idleSweeps {
+	v.byID.all(func(h *Handle) {
+		switch {
+		case h.unsaved() != nil: // the only copy of a token
+			h.touch()
+		case h.sweeps.Add(1) > idleSweeps:
 			v.drop(h)
 		}
-		return true
 	})
 }
 
