@@ -37,7 +37,7 @@ type Config struct {
 	// Providers are what tenants can connect, each under a key of its own.
 	Providers []providers.Provider
 
-	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal().
+	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal(nil).
 	Limiter ratelimit.Limiter
 	// Transport sends all calls to providers. Defaults to providers.NewTransport,
 	// which dials public addresses on port 443 only. A Transport of the host's
@@ -171,7 +171,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 
 func (cfg *Config) setDefaults() {
 	if cfg.Limiter == nil {
-		cfg.Limiter = ratelimit.NewLocal()
+		cfg.Limiter = ratelimit.NewLocal(nil)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

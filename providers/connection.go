@@ -48,6 +48,9 @@ type ConnectionConfig struct {
 	// Classifier reads refusals the status does not show. Nil means 401 is a
 	// refused token and 429 a limit.
 	Classifier AnswerClassifier
+	// Budgets knows the provider's limits. Nil means that the account's calls are
+	// held back after a refusal and nothing more.
+	Budgets BudgetKeeper
 	// Syncs keeps checkpoints and leases. Nil means Checkpoint and TryLease
 	// return an error wrapping errors.ErrUnsupported.
 	Syncs Syncs

@@ -2,7 +2,6 @@ package providers
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/saas-integrations/integrations/ratelimit"
 	"github.com/saas-integrations/integrations/token"
 )
 
@@ -32,17 +30,18 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx := r.Context()
-	wait, err := t.wait(ctx)
+	spend, wait, err := t.spend(ctx, r)
 	if err != nil {
 		closeBody(r)
 		return nil, err
 	}
 	tok, err := t.cfg.Source.Token(ctx)
 	if err != nil {
+		t.spent(spend, r, nil, nil, AnswerOK)
 		closeBody(r)
 		return nil, err
 	}
-	resp, verdict, err := t.send(r, tok, 1, wait)
+	resp, verdict, err := t.send(r, tok, 1, spend, wait)
 	if err != nil || (verdict != AnswerTokenExpired && verdict != AnswerTokenDead) {
 		return resp, err
 	}
@@ -69,33 +68,17 @@ func (t *transport) replay(r *http.Request, resp *http.Response, tok *token.Toke
 			return nil, err
 		}
 	}
-	wait, err := t.wait(ctx)
+	spend, wait, err := t.spend(ctx, &second)
 	if err != nil {
 		closeBody(&second)
 		return nil, err
 	}
-	resp, _, err = t.send(&second, next, 2, wait)
+	resp, _, err = t.send(&second, next, 2, spend, wait)
 	return resp, err
 }
 
-func (t *transport) wait(ctx context.Context) (time.Duration, error) {
-	if t.cfg.Limiter == nil {
-		return 0, nil
-	}
-	if t.cfg.Observe == nil {
-		return 0, t.cfg.Limiter.Wait(ctx, t.charge())
-	}
-	start := time.Now()
-	err := t.cfg.Limiter.Wait(ctx, t.charge())
-	return time.Since(start), err
-}
-
-func (t *transport) charge() ratelimit.Call {
-	return ratelimit.Call{Provider: t.cfg.Provider, Account: t.cfg.Account, TenantID: t.cfg.TenantID, Cost: 1}
-}
-
 // send makes one attempt with a copy of the request that carries the token.
-func (t *transport) send(r *http.Request, tok *token.Token, attempt int, wait time.Duration) (*http.Response, Answer, error) {
+func (t *transport) send(r *http.Request, tok *token.Token, attempt int, spend *spending, wait time.Duration) (*http.Response, Answer, error) {
 	out := *r
 	out.Header = maps.Clone(r.Header)
 	if out.Header == nil {
@@ -113,11 +96,7 @@ func (t *transport) send(r *http.Request, tok *token.Token, attempt int, wait ti
 	if err == nil {
 		verdict, head = t.judge(resp)
 	}
-	if t.cfg.Limiter != nil && resp != nil {
-		t.cfg.Limiter.Answered(t.charge(), ratelimit.Answer{
-			Status: resp.StatusCode, Header: resp.Header, Limited: verdict == AnswerLimited, RetryAfter: t.retryAfter(resp.Header, head, verdict),
-		})
-	}
+	t.spent(spend, r, resp, head, verdict)
 	if t.cfg.Observe != nil {
 		t.observe(r, resp, attempt, wait, time.Since(start), verdict, err)
 	}

@@ -241,7 +241,7 @@ func TestAClassifierSeesTheHeadAndTheCallerTheWholeBody(t *testing.T) {
 
 func TestALimitPausesTheAccountAndIsObserved(t *testing.T) {
 	var calls []providers.Call
-	limiter := ratelimit.NewLocal()
+	limiter := ratelimit.NewLocal(nil)
 	c := connect(t, &source{}, roundTrip(func(r *http.Request) (*http.Response, error) {
 		resp := respond(r, http.StatusTooManyRequests, "")
 		resp.Header.Set("Retry-After", "3600")
@@ -278,7 +278,7 @@ func TestALimitLastsAsLongAsItsBodySays(t *testing.T) {
 			resp.Header.Set("Content-Type", "application/json")
 			resp.Header.Set("Retry-After", "3600")
 			return resp, nil
-		}), func(cfg *providers.ConnectionConfig) { cfg.Limiter, cfg.Classifier = ratelimit.NewLocal(), patient{} })
+		}), func(cfg *providers.ConnectionConfig) { cfg.Limiter, cfg.Classifier = ratelimit.NewLocal(nil), patient{} })
 		_, err := c.HTTPClient().Get("https://api.example.com/")
 		require.NoError(t, err)
 		_, err = c.HTTPClient().Get("https://api.example.com/")

@@ -64,7 +64,8 @@ type Reading struct {
 	Limit int
 	// Remaining is how many units are left, negative when the answer does not tell.
 	Remaining int
-	// ResetIn is when the window ends, 0 when the answer does not tell. Anything
+	// ResetIn is when the window ends, 0 when the answer does not tell, negative when
+	// that is past: such an answer tells nothing of the present window. Anything
 	// beyond a day, or twice the budget's Window when that is more, is not believed.
 	ResetIn time.Duration
 	// Refused says that the provider refused the call because of this budget:
