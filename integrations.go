@@ -144,6 +144,7 @@ type provider struct {
 	revoker    providers.Revoker
 	lifecycle  providers.LifecycleReader
 	classifier providers.AnswerClassifier
+	budgets    providers.BudgetKeeper
 	lander     providers.Lander
 	sites      providers.SiteReader
 	renewals   providers.SubscriptionRenewer
@@ -318,6 +319,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.revoker, _ = p.(providers.Revoker)
 	r.lifecycle, _ = p.(providers.LifecycleReader)
 	r.classifier, _ = p.(providers.AnswerClassifier)
+	r.budgets, _ = p.(providers.BudgetKeeper)
 	r.lander, _ = p.(providers.Lander)
 	r.sites, _ = p.(providers.SiteReader)
 	r.renewals, _ = p.(providers.SubscriptionRenewer)

@@ -278,7 +278,9 @@ func TestALimitLastsAsLongAsItsBodySays(t *testing.T) {
 			resp.Header.Set("Content-Type", "application/json")
 			resp.Header.Set("Retry-After", "3600")
 			return resp, nil
-		}), func(cfg *providers.ConnectionConfig) { cfg.Limiter, cfg.Classifier = ratelimit.NewLocal(nil), patient{} })
+		}), func(cfg *providers.ConnectionConfig) {
+			cfg.Limiter, cfg.Classifier = ratelimit.NewLocal(nil), patient{}
+		})
 		_, err := c.HTTPClient().Get("https://api.example.com/")
 		require.NoError(t, err)
 		_, err = c.HTTPClient().Get("https://api.example.com/")

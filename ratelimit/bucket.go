@@ -115,6 +115,11 @@ func (k *bucket) units(b *Budget) int64 {
 // interval is how long one unit of a Continuous budget takes to come back.
 func (k *bucket) interval(b *Budget) int64 { return max(1, int64(b.Window)/max(1, k.units(b))) }
 
+// paused is how long nobody may go.
+func (k *bucket) paused(now time.Duration) (wait time.Duration, gone bool) {
+	return max(0, time.Duration(k.pause.Load())-now), k.state.Load() == removed
+}
+
 // take spends cost units. If they are not there it returns how long until they may
 // be; gone means that the bucket is not in the table any more.
 func (k *bucket) take(b *Budget, now time.Duration, wall time.Time, cost int64) (wait time.Duration, gone bool) {

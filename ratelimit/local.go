@@ -16,6 +16,9 @@ type LocalConfig struct {
 	// MaxWaiting is how many calls of one tenant may wait for one budget. Defaults
 	// to 256.
 	MaxWaiting int
+	// RefusalsOnly lets all calls go until a provider refuses one, as if budgets had
+	// no numbers: for tests, which have no time to wait.
+	RefusalsOnly bool
 }
 
 // Local is a [Limiter] for one process. What a provider's budget allows goes at
@@ -113,9 +116,12 @@ func (l *Local) takeOne(provider string, ch *Charge, now time.Duration, waiting 
 		}
 		var wait time.Duration
 		var short, gone bool
-		if l.source != nil && b.Units > 0 {
+		switch {
+		case l.cfg.RefusalsOnly:
+			wait, gone = k.paused(now)
+		case l.source != nil && b.Units > 0:
 			wait, short, gone = k.takeStash(now, ch.cost())
-		} else {
+		default:
 			wait, gone = k.take(b, now, b.wall(), ch.cost())
 		}
 		if !gone && !short && wait <= 0 {
@@ -149,7 +155,9 @@ func (l *Local) replicas() int {
 
 func (l *Local) giveBack(provider string, ch *Charge, now time.Duration, waiting *line) {
 	k := l.table(provider, ch.Budget).bucket(ch.Key, now)
-	k.giveBack(ch.Budget, now, ch.cost(), l.source != nil)
+	if !l.cfg.RefusalsOnly {
+		k.giveBack(ch.Budget, now, ch.cost(), l.source != nil)
+	}
 	if ln := k.line.Load(); ln != nil && ch.Budget.counted() {
 		ln.uncount(ln == waiting)
 	}
@@ -268,7 +276,7 @@ func (l *Local) Done(c *Call, readings []Reading) {
 	for i := range readings {
 		r := &readings[i]
 		k := l.table(c.Provider, r.Budget).bucket(r.Key, now)
-		k.read(*r, now, l.source != nil)
+		k.read(*r, now, l.source != nil || l.cfg.RefusalsOnly)
 		if ln := k.line.Load(); ln != nil {
 			ln.pokeTurn()
 		}
