@@ -62,6 +62,10 @@ type ConnectionConfig struct {
 	WebhookURL string
 	// Observe is told of each attempt. It must not block. Nil means nobody is.
 	Observe func(ctx context.Context, c Call)
+	// Retries is how often a call is sent again after a refusal for a rate limit and,
+	// when it may be done twice (see [Idempotent]), after a failure of the provider.
+	// Defaults to [DefaultRetries]; negative means never.
+	Retries int
 }
 
 // Call is one attempt of a call to a provider, as an observer sees it. It holds
@@ -71,7 +75,8 @@ type Call struct {
 	Method, Host                      string
 	// Status is the HTTP status, 0 when there was no answer.
 	Status int
-	// Attempt counts from 1; 2 is the replay after a refused token.
+	// Attempt counts from 1: another one follows a refused token, a refusal for a
+	// limit, or a failure of the provider.
 	Attempt int
 	// Wait is the time spent on the rate limit, Duration that of the attempt.
 	Wait, Duration time.Duration
@@ -84,8 +89,9 @@ type Call struct {
 // token, checks the status on every call, and is safe to keep and to share
 // between goroutines.
 type Connection struct {
-	cfg    ConnectionConfig
-	client http.Client
+	cfg     ConnectionConfig
+	client  http.Client
+	retries retries
 }
 
 // NewConnection makes a connection. The Manager does it for hosts; tests of code
@@ -106,6 +112,9 @@ func NewConnection(cfg ConnectionConfig) (*Connection, error) {
 	}
 	if cfg.Kind == "" {
 		cfg.Kind = cfg.Provider
+	}
+	if cfg.Retries == 0 {
+		cfg.Retries = DefaultRetries
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = NewTransport(TransportConfig{})

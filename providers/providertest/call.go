@@ -96,6 +96,7 @@ func (s *suite) connection(a providers.Account, change func(*providers.Connectio
 	cfg := providers.ConnectionConfig{
 		TenantID: "tenant", IntegrationID: "integration", Provider: info.Key, Kind: info.Kind, Account: a.ExternalID,
 		Source: &source{s: s, account: a, gen: 1}, Hosts: s.hosts(), Transport: s.wire.as(apiCalls),
+		Retries: -1, // what the adapter makes of the first answer is looked at
 	}
 	cfg.Classifier, _ = s.Provider.(providers.AnswerClassifier)
 	cfg.Budgets, _ = s.Provider.(providers.BudgetKeeper)
