@@ -67,7 +67,7 @@ func (m *Manager) attach(h *token.Handle) any {
 		TenantID: h.TenantID(), IntegrationID: h.ID(), Label: h.Label(),
 		Provider: p.info.Key, Kind: p.info.Kind, Account: h.ExternalID(),
 		Source: source{h}, Hosts: p.hosts, Transport: m.cfg.Transport, Limiter: m.cfg.Limiter,
-		Classifier: p.classifier, Budgets: p.budgets, Syncs: m.syncs(h), Observe: m.observeCall(),
+		Classifier: p.classifier, Budgets: p.budgets, Retries: m.cfg.Retries, Syncs: m.syncs(h), Observe: m.observeCall(),
 		Endpoints: m.endpointsOf(p, store.Ref{TenantID: h.TenantID(), ID: h.ID()}), WebhookURL: m.webhookURL(p),
 	})
 	if err != nil {

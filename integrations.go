@@ -39,6 +39,10 @@ type Config struct {
 
 	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal(nil).
 	Limiter ratelimit.Limiter
+	// Retries is how often a call to a provider is sent again where that does no harm:
+	// see providers.ConnectionConfig. Defaults to providers.DefaultRetries; negative
+	// means never.
+	Retries int
 	// Transport sends all calls to providers. Defaults to providers.NewTransport,
 	// which dials public addresses on port 443 only. A Transport of the host's
 	// own must see to that itself.
