@@ -31,7 +31,7 @@ func newLimits(cfg Config) limits {
 		reads:  &ratelimit.Budget{Name: "burst", Units: 80, Window: time.Second, Burst: 20},
 		writes: &ratelimit.Budget{Name: "burst_writes", Units: 40, Window: time.Second, Burst: 10},
 		// 20 in two seconds and 100 in thirty: the second is the narrower over time.
-		issue: &ratelimit.Budget{Name: "issue_writes", Units: 85, Window: 30 * time.Second, Burst: 15},
+		issue: &ratelimit.Budget{Name: "issue_writes", Units: 86, Window: 30 * time.Second, Burst: 14},
 	}
 	if cfg.PointsBySite {
 		l.site = &ratelimit.Budget{Name: "site_points", Units: points, Window: time.Hour, Refill: ratelimit.Aligned}
