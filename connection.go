@@ -70,7 +70,7 @@ func (m *Manager) attach(h *token.Handle) any {
 func (m *Manager) connections(p *provider) (*providers.Connections, error) {
 	return providers.NewConnections(providers.ConnectionConfig{
 		Provider: p.info.Key, Kind: p.info.Kind, Hosts: p.hosts, Transport: m.cfg.Transport, Limiter: m.cfg.Limiter,
-		Classifier: p.classifier, Observe: m.observeCall(), WebhookURL: m.webhookURL(p),
+		Classifier: p.classifier, Budgets: p.budgets, Retries: m.cfg.Retries, Observe: m.observeCall(), WebhookURL: m.webhookURL(p),
 	})
 }
 

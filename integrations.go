@@ -37,8 +37,12 @@ type Config struct {
 	// Providers are what tenants can connect, each under a key of its own.
 	Providers []providers.Provider
 
-	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal().
+	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal(nil).
 	Limiter ratelimit.Limiter
+	// Retries is how often a call to a provider is sent again where that does no harm:
+	// see providers.ConnectionConfig. Defaults to providers.DefaultRetries; negative
+	// means never.
+	Retries int
 	// Transport sends all calls to providers. Defaults to providers.NewTransport,
 	// which dials public addresses on port 443 only. A Transport of the host's
 	// own must see to that itself.
@@ -144,6 +148,7 @@ type provider struct {
 	revoker    providers.Revoker
 	lifecycle  providers.LifecycleReader
 	classifier providers.AnswerClassifier
+	budgets    providers.BudgetKeeper
 	lander     providers.Lander
 	sites      providers.SiteReader
 	renewals   providers.SubscriptionRenewer
@@ -173,7 +178,7 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 
 func (cfg *Config) setDefaults() {
 	if cfg.Limiter == nil {
-		cfg.Limiter = ratelimit.NewLocal()
+		cfg.Limiter = ratelimit.NewLocal(nil)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -320,6 +325,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.revoker, _ = p.(providers.Revoker)
 	r.lifecycle, _ = p.(providers.LifecycleReader)
 	r.classifier, _ = p.(providers.AnswerClassifier)
+	r.budgets, _ = p.(providers.BudgetKeeper)
 	r.lander, _ = p.(providers.Lander)
 	r.sites, _ = p.(providers.SiteReader)
 	r.renewals, _ = p.(providers.SubscriptionRenewer)

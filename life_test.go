@@ -319,11 +319,11 @@ func TestACheckpointGoesWithItsAccount(t *testing.T) {
 
 type limitSpy struct{ accounts []string }
 
-func (l *limitSpy) Wait(_ context.Context, c ratelimit.Call) error {
-	l.accounts = append(l.accounts, c.Account)
+func (l *limitSpy) Wait(_ context.Context, c *ratelimit.Call) error {
+	l.accounts = append(l.accounts, c.Charges[0].Key)
 	return nil
 }
-func (l *limitSpy) Answered(ratelimit.Call, ratelimit.Answer) {}
+func (l *limitSpy) Done(*ratelimit.Call, []ratelimit.Reading) {}
 
 func TestTheBudgetIsThatOfTheNewAccount(t *testing.T) {
 	spy := &limitSpy{}

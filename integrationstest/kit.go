@@ -28,6 +28,7 @@ import (
 	"github.com/saas-integrations/integrations/providers/salesforceapp"
 	"github.com/saas-integrations/integrations/providers/sheetsapp"
 	"github.com/saas-integrations/integrations/providers/slackapp"
+	"github.com/saas-integrations/integrations/ratelimit"
 	"github.com/saas-integrations/integrations/store/memstore"
 )
 
@@ -87,6 +88,9 @@ func (k *Kit) Config() integrations.Config {
 	}
 	return integrations.Config{
 		Store: memstore.New(), Cipher: ring, BaseURL: k.base, Identify: Identify, Transport: k.Network,
+		// Tests have no time to wait for the limits of real providers, and want to see
+		// the first answer.
+		Limiter: ratelimit.NewLocal(&ratelimit.LocalConfig{RefusalsOnly: true}), Retries: -1,
 		Providers: []providers.Provider{
 			slackapp.New(k.Slack.App()),
 			githubapp.New(k.GitHub.App()),

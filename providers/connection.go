@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/saas-integrations/integrations/ratelimit"
@@ -48,6 +49,9 @@ type ConnectionConfig struct {
 	// Classifier reads refusals the status does not show. Nil means 401 is a
 	// refused token and 429 a limit.
 	Classifier AnswerClassifier
+	// Budgets knows the provider's limits. Nil means that the account's calls are
+	// held back after a refusal and nothing more.
+	Budgets BudgetKeeper
 	// Syncs keeps checkpoints and leases. Nil means Checkpoint and TryLease
 	// return an error wrapping errors.ErrUnsupported.
 	Syncs Syncs
@@ -59,6 +63,10 @@ type ConnectionConfig struct {
 	WebhookURL string
 	// Observe is told of each attempt. It must not block. Nil means nobody is.
 	Observe func(ctx context.Context, c Call)
+	// Retries is how often a call is sent again after a refusal for a rate limit and,
+	// when it may be done twice (see [Idempotent]), after a failure of the provider.
+	// Defaults to [DefaultRetries]; negative means never.
+	Retries int
 }
 
 // Call is one attempt of a call to a provider, as an observer sees it. It holds
@@ -68,7 +76,8 @@ type Call struct {
 	Method, Host                      string
 	// Status is the HTTP status, 0 when there was no answer.
 	Status int
-	// Attempt counts from 1; 2 is the replay after a refused token.
+	// Attempt counts from 1: another one follows a refused token, a refusal for a
+	// limit, or a failure of the provider.
 	Attempt int
 	// Wait is the time spent on the rate limit, Duration that of the attempt.
 	Wait, Duration time.Duration
@@ -102,6 +111,8 @@ type Connection struct {
 	cfg    *ConnectionConfig
 	origin Origin
 	client http.Client
+	// retries is nil while nothing failed.
+	retries atomic.Pointer[retries]
 }
 
 // NewConnection makes a connection. The Manager does it for hosts; tests of code
@@ -137,7 +148,7 @@ func (c configured) Endpoints() Endpoints  { return c.cfg.Endpoints }
 type Connections struct{ cfg ConnectionConfig }
 
 // NewConnections takes from cfg what the connections have in common: Provider,
-// Kind, Hosts, Transport, Limiter, Classifier, WebhookURL and Observe, required
+// Kind, Hosts, Transport, Limiter, Classifier, Budgets, Retries, WebhookURL and Observe, required
 // and by default as for [NewConnection]. The other fields are not used: what they
 // say comes from each [Origin]. All faults are reported together.
 func NewConnections(cfg ConnectionConfig) (*Connections, error) {
@@ -153,6 +164,9 @@ func NewConnections(cfg ConnectionConfig) (*Connections, error) {
 	}
 	if cfg.Kind == "" {
 		cfg.Kind = cfg.Provider
+	}
+	if cfg.Retries == 0 {
+		cfg.Retries = DefaultRetries
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = NewTransport(TransportConfig{})

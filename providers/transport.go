@@ -2,7 +2,6 @@ package providers
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/saas-integrations/integrations/ratelimit"
 	"github.com/saas-integrations/integrations/token"
 )
 
@@ -23,79 +21,83 @@ const headLen = 512
 // the request again.
 type transport Connection
 
-// RoundTrip checks the host, waits for the budget, reads the token after the
-// wait, sends, and, when the provider refuses the token and the body can be read
-// again, sends once more with another token. The request is not changed.
+// RoundTrip checks the host, waits for the budget, reads the token after the wait,
+// and sends. When the provider refuses the token it sends once more with another one;
+// when it refuses because of a limit or does not work, as often as
+// ConnectionConfig.Retries allows. Nothing is sent again whose body cannot be read
+// again. The request is not changed.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := t.cfg.Hosts.Check(r.URL); err != nil {
-		closeBody(r)
-		return nil, err
+	err := t.cfg.Hosts.Check(r.URL)
+	if err == nil {
+		err = t.stopped()
 	}
-	ctx := r.Context()
-	wait, err := t.wait(ctx)
 	if err != nil {
 		closeBody(r)
 		return nil, err
+	}
+	o := t.attempt(r, 1)
+	failed := o.failed()
+	if o.sent {
+		t.heard(!failed)
+	}
+	if failed || o.verdict == AnswerLimited {
+		return t.retry(r, o)
+	}
+	return o.resp, o.err
+}
+
+// attempt sends a request once, or twice when the token is refused.
+func (t *transport) attempt(r *http.Request, number int) outcome {
+	ctx := r.Context()
+	spend, wait, err := t.spend(ctx, r)
+	if err != nil {
+		closeBody(r)
+		return outcome{err: err, attempts: number - 1}
 	}
 	tok, err := t.origin.Token(ctx)
 	if err != nil {
+		t.spent(spend, r, nil, nil, AnswerOK)
 		closeBody(r)
-		return nil, err
+		return outcome{err: err, attempts: number - 1}
 	}
-	resp, verdict, err := t.send(r, tok, 1, wait)
+	resp, verdict, err := t.send(r, tok, number, spend, wait)
 	if err != nil || (verdict != AnswerTokenExpired && verdict != AnswerTokenDead) {
-		return resp, err
+		return outcome{resp: resp, verdict: verdict, err: err, sent: true, attempts: number}
 	}
-	return t.replay(r, resp, tok, verdict)
+	return t.replay(r, resp, tok, verdict, number)
 }
 
 // replay tells the source that a token was refused and sends the request once
 // more if there is another token and the body can be read again. Otherwise the
 // provider's refusal is the answer.
-func (t *transport) replay(r *http.Request, resp *http.Response, tok *token.Token, verdict Answer) (*http.Response, error) {
+func (t *transport) replay(r *http.Request, resp *http.Response, tok *token.Token, verdict Answer, number int) outcome {
 	ctx := r.Context()
 	next, again, err := t.origin.Rejected(ctx, tok.Gen, verdict == AnswerTokenDead)
 	if err != nil {
 		drain(resp)
-		return nil, err
+		return outcome{err: err, attempts: number}
 	}
 	if !again || (r.Body != nil && r.Body != http.NoBody && r.GetBody == nil) {
-		return resp, nil
+		return outcome{resp: resp, verdict: verdict, sent: true, attempts: number}
 	}
 	drain(resp)
 	second := *r
 	if r.GetBody != nil {
 		if second.Body, err = r.GetBody(); err != nil {
-			return nil, err
+			return outcome{err: err, attempts: number}
 		}
 	}
-	wait, err := t.wait(ctx)
+	spend, wait, err := t.spend(ctx, &second)
 	if err != nil {
 		closeBody(&second)
-		return nil, err
+		return outcome{err: err, attempts: number}
 	}
-	resp, _, err = t.send(&second, next, 2, wait)
-	return resp, err
-}
-
-func (t *transport) wait(ctx context.Context) (time.Duration, error) {
-	if t.cfg.Limiter == nil {
-		return 0, nil
-	}
-	if t.cfg.Observe == nil {
-		return 0, t.cfg.Limiter.Wait(ctx, t.charge())
-	}
-	start := time.Now()
-	err := t.cfg.Limiter.Wait(ctx, t.charge())
-	return time.Since(start), err
-}
-
-func (t *transport) charge() ratelimit.Call {
-	return ratelimit.Call{Provider: t.cfg.Provider, Account: t.origin.Account(), TenantID: t.origin.TenantID(), Cost: 1}
+	resp, verdict, err = t.send(&second, next, number+1, spend, wait)
+	return outcome{resp: resp, verdict: verdict, err: err, sent: true, attempts: number + 1}
 }
 
 // send makes one attempt with a copy of the request that carries the token.
-func (t *transport) send(r *http.Request, tok *token.Token, attempt int, wait time.Duration) (*http.Response, Answer, error) {
+func (t *transport) send(r *http.Request, tok *token.Token, attempt int, spend *spending, wait time.Duration) (*http.Response, Answer, error) {
 	out := *r
 	out.Header = maps.Clone(r.Header)
 	if out.Header == nil {
@@ -113,11 +115,7 @@ func (t *transport) send(r *http.Request, tok *token.Token, attempt int, wait ti
 	if err == nil {
 		verdict, head = t.judge(resp)
 	}
-	if t.cfg.Limiter != nil && resp != nil {
-		t.cfg.Limiter.Answered(t.charge(), ratelimit.Answer{
-			Status: resp.StatusCode, Header: resp.Header, Limited: verdict == AnswerLimited, RetryAfter: t.retryAfter(resp.Header, head, verdict),
-		})
-	}
+	t.spent(spend, r, resp, head, verdict)
 	if t.cfg.Observe != nil {
 		t.observe(r, resp, attempt, wait, time.Since(start), verdict, err)
 	}

@@ -241,7 +241,7 @@ func TestAClassifierSeesTheHeadAndTheCallerTheWholeBody(t *testing.T) {
 
 func TestALimitPausesTheAccountAndIsObserved(t *testing.T) {
 	var calls []providers.Call
-	limiter := ratelimit.NewLocal()
+	limiter := ratelimit.NewLocal(nil)
 	c := connect(t, &source{}, roundTrip(func(r *http.Request) (*http.Response, error) {
 		resp := respond(r, http.StatusTooManyRequests, "")
 		resp.Header.Set("Retry-After", "3600")
@@ -278,7 +278,9 @@ func TestALimitLastsAsLongAsItsBodySays(t *testing.T) {
 			resp.Header.Set("Content-Type", "application/json")
 			resp.Header.Set("Retry-After", "3600")
 			return resp, nil
-		}), func(cfg *providers.ConnectionConfig) { cfg.Limiter, cfg.Classifier = ratelimit.NewLocal(), patient{} })
+		}), func(cfg *providers.ConnectionConfig) {
+			cfg.Limiter, cfg.Classifier = ratelimit.NewLocal(nil), patient{}
+		})
 		_, err := c.HTTPClient().Get("https://api.example.com/")
 		require.NoError(t, err)
 		_, err = c.HTTPClient().Get("https://api.example.com/")
@@ -393,7 +395,7 @@ func TestConnectionsNameTheirOwnIntegration(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, tenant, calls[i].TenantID)
 		require.Equal(t, "integration-"+tenant, calls[i].IntegrationID)
-		require.Equal(t, ratelimit.Call{Provider: "acme", Account: "account-" + tenant, TenantID: tenant, Cost: 1}, limiter.calls[i])
+		require.Equal(t, []string{"acme", tenant, "account-" + tenant}, limiter.calls[i])
 		require.Equal(t, "acme", c.Kind())
 		_, err = c.Checkpoint("x").Load(t.Context())
 		require.ErrorIs(t, err, errors.ErrUnsupported)
@@ -402,14 +404,15 @@ func TestConnectionsNameTheirOwnIntegration(t *testing.T) {
 	}
 }
 
-// noting is a limiter that writes down what it is asked.
-type noting struct{ calls []ratelimit.Call }
+// noting is a limiter that writes down of what provider, tenant and account it is
+// asked.
+type noting struct{ calls [][]string }
 
-func (n *noting) Wait(_ context.Context, c ratelimit.Call) error {
-	n.calls = append(n.calls, c)
+func (n *noting) Wait(_ context.Context, c *ratelimit.Call) error {
+	n.calls = append(n.calls, []string{c.Provider, c.TenantID, c.Charges[0].Key})
 	return nil
 }
-func (n *noting) Answered(ratelimit.Call, ratelimit.Answer) {}
+func (n *noting) Done(*ratelimit.Call, []ratelimit.Reading) {}
 
 func ExampleNewOAuth2() {
 	p := providers.NewOAuth2(providers.OAuth2Config{

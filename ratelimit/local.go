@@ -1,104 +1,307 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-const (
-	// pauseWithoutRetryAfter is used when a refusal does not say how long:
-	// slack-go and GitHub's documentation both take a minute.
-	pauseWithoutRetryAfter = time.Minute
-	// longestPause caps what a provider's header can ask for.
-	longestPause = 24 * time.Hour
-	// longestWait is how long a caller without a deadline is made to wait before
-	// it gets an *Error instead.
-	longestWait = time.Minute
-	// sweepAt is the number of pauses at which those that are over are removed.
-	sweepAt = 1024
-)
+// LocalConfig says how a [Local] works.
+type LocalConfig struct {
+	// MaxWait is how long a caller without a deadline is made to wait before it
+	// gets an [*Error] instead. Defaults to 1 minute.
+	MaxWait time.Duration
+	// MaxWaiting is how many calls of one tenant may wait for one budget. Defaults
+	// to 256.
+	MaxWaiting int
+	// RefusalsOnly lets all calls go until a provider refuses one, as if budgets had
+	// no numbers: for tests, which have no time to wait.
+	RefusalsOnly bool
+}
 
-// Local is a [Limiter] for one process. It lets calls go until the provider
-// refuses one; then every caller of the same provider, account and bucket waits
-// for what the provider asked. It is safe for concurrent use.
+// Local is a [Limiter] for one process. What a provider's budget allows goes at
+// once; what it does not waits, those of higher [Priority] first and, where all
+// tenants share a budget, the tenants in turn. It is safe for concurrent use and
+// starts no goroutine.
 type Local struct {
-	mu     sync.RWMutex
-	paused map[bucket]time.Time
+	cfg   LocalConfig
+	start time.Time
+	// tables are by provider and budget, replaced as a whole when one is added.
+	tables atomic.Pointer[map[tableKey]*table]
+	grow   sync.Mutex
+	source *Shared // nil: the units are this process's own
 }
 
-type bucket struct{ provider, account, name string }
-
-// NewLocal returns a limiter with no pauses.
-func NewLocal() *Local {
-	return &Local{paused: make(map[bucket]time.Time)}
+type tableKey struct {
+	provider string
+	budget   *Budget
 }
 
-// Wait implements [Limiter]. A caller without a deadline waits a minute at most.
-func (l *Local) Wait(ctx context.Context, c Call) error {
+// NewLocal returns a limiter that knows nothing yet. Nil means all defaults.
+func NewLocal(cfg *LocalConfig) *Local {
+	l := &Local{start: time.Now()}
+	if cfg != nil {
+		l.cfg = *cfg
+	}
+	l.cfg.MaxWait = cmp.Or(l.cfg.MaxWait, time.Minute)
+	l.cfg.MaxWaiting = cmp.Or(l.cfg.MaxWaiting, 256)
+	l.tables.Store(&map[tableKey]*table{})
+	return l
+}
+
+func (l *Local) now() time.Duration { return time.Since(l.start) }
+
+// wall is the wall clock's reading of a moment of the limiter's clock. It is asked
+// for again and again, because a clock that was set changes it.
+func (b *Budget) wall() time.Time {
+	if b.Refill == Aligned {
+		return time.Now()
+	}
+	return time.Time{}
+}
+
+// Wait implements [Limiter].
+func (l *Local) Wait(ctx context.Context, c *Call) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	key := bucket{c.Provider, c.Account, c.Bucket}
 	for {
-		l.mu.RLock()
-		until, ok := l.paused[key]
-		l.mu.RUnlock()
-		if !ok {
+		refuser, wait := l.take(c, nil)
+		if refuser < 0 {
 			return nil
 		}
-		d := time.Until(until)
-		if d <= 0 {
-			return nil
-		}
-		deadline, has := ctx.Deadline()
-		if d > longestWait || (has && deadline.Before(until)) {
-			return &Error{RetryAt: until, Scope: scope(c)}
-		}
-		t := time.NewTimer(d)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C: // the pause may have been extended meanwhile
+		done, err := l.queue(ctx, c, refuser, wait)
+		if done {
+			return err
 		}
 	}
 }
 
-// Answered implements [Limiter].
-func (l *Local) Answered(c Call, a Answer) {
-	if !a.Limited {
-		return
+// take takes what c draws from all its budgets, or nothing; then it returns which
+// one refused and how long until it may not. waiting is the line in which the caller
+// has the turn; others that are not empty are not passed.
+func (l *Local) take(c *Call, waiting *line) (refuser int, wait time.Duration) {
+	now := l.now()
+	for i := range c.Charges {
+		wait, ok := l.takeOne(c.Provider, &c.Charges[i], now, waiting)
+		if ok {
+			continue
+		}
+		for j := range c.Charges[:i] {
+			l.giveBack(c.Provider, &c.Charges[j], now, waiting)
+		}
+		return i, wait
 	}
-	d := a.RetryAfter
-	if d <= 0 {
-		d = pauseWithoutRetryAfter
-	}
-	now := time.Now()
-	until := now.Add(min(d, longestPause))
-	key := bucket{c.Provider, c.Account, c.Bucket}
+	return -1, 0
+}
 
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.paused) >= sweepAt {
-		for k, t := range l.paused {
-			if t.Before(now) {
-				delete(l.paused, k)
+func (l *Local) takeOne(provider string, ch *Charge, now time.Duration, waiting *line) (time.Duration, bool) {
+	b := ch.Budget
+	t := l.table(provider, b)
+	for {
+		k := t.bucket(ch.Key, now)
+		ln := k.line.Load()
+		if ln == nil && b.counted() {
+			ln = k.makeLine()
+		}
+		if ln != nil {
+			if ln != waiting && ln.length() > 0 {
+				return 0, false
+			}
+			if b.counted() && !ln.begin(b, l.replicas()) {
+				return longWait, false // ended by the end of a call
 			}
 		}
-	}
-	if until.After(l.paused[key]) {
-		l.paused[key] = until
+		var wait time.Duration
+		var short, gone bool
+		switch {
+		case l.cfg.RefusalsOnly:
+			wait, gone = k.paused(now)
+		case l.source != nil && b.Units > 0:
+			wait, short, gone = k.takeStash(now, ch.cost())
+		default:
+			wait, gone = k.take(b, now, b.wall(), ch.cost())
+		}
+		if !gone && !short && wait <= 0 {
+			return 0, true
+		}
+		if short {
+			wait = unitsWait
+		}
+		if ln != nil && b.counted() {
+			ln.uncount(ln == waiting)
+		}
+		if !gone {
+			return wait, false
+		}
 	}
 }
 
-func scope(c Call) string {
-	s := c.Provider
-	if c.Account != "" {
-		s += " " + c.Account
+// longWait stands for a wait that nobody can tell, unitsWait for one that a visit to
+// the source may end.
+const (
+	longWait  = time.Duration(1<<63 - 1)
+	unitsWait = time.Duration(-1)
+)
+
+func (l *Local) replicas() int {
+	if l.source == nil {
+		return 1
 	}
-	if c.Bucket != "" {
-		s += " " + c.Bucket
+	return int(l.source.replicas.Load())
+}
+
+func (l *Local) giveBack(provider string, ch *Charge, now time.Duration, waiting *line) {
+	k := l.table(provider, ch.Budget).bucket(ch.Key, now)
+	if !l.cfg.RefusalsOnly {
+		k.giveBack(ch.Budget, now, ch.cost(), l.source != nil)
 	}
-	return s
+	if ln := k.line.Load(); ln != nil && ch.Budget.counted() {
+		ln.uncount(ln == waiting)
+	}
+}
+
+func (ch *Charge) cost() int64 { return int64(max(ch.Cost, 1)) }
+
+// counted reports whether calls under way are counted.
+func (b *Budget) counted() bool { return b.Concurrent > 0 || b.SlowStart }
+
+// queue waits in the line of the budget that refused. done false means that another
+// budget refuses now.
+func (l *Local) queue(ctx context.Context, c *Call, refuser int, wait time.Duration) (done bool, err error) {
+	ch := &c.Charges[refuser]
+	k := l.table(c.Provider, ch.Budget).bucket(ch.Key, l.now())
+	ln := k.makeLine()
+	w := newWaiter(c.TenantID, c.Priority)
+	ahead, ok := ln.join(w, ch.Budget.Shared, l.cfg.MaxWaiting)
+	if !ok {
+		return true, l.refusal(c, ch, l.expected(k, ch, wait, l.cfg.MaxWaiting))
+	}
+	defer ln.leave(w)
+	if until := l.expected(k, ch, wait, ahead); until > 0 && l.tooLong(ctx, until) {
+		return true, l.refusal(c, ch, until)
+	}
+	for {
+		if !ln.has(w) {
+			select {
+			case <-ctx.Done():
+				return true, ctx.Err()
+			case <-w.wake:
+			}
+			continue
+		}
+		other, wait := l.take(c, ln)
+		if other < 0 {
+			return true, nil
+		}
+		if other != refuser {
+			return false, nil
+		}
+		if wait == unitsWait {
+			if wait, err = l.source.fetch(ctx, c, ln); err != nil {
+				return true, err
+			}
+			if wait == 0 {
+				continue
+			}
+		}
+		if wait != longWait && l.tooLong(ctx, wait) {
+			return true, l.refusal(c, ch, wait)
+		}
+		if !sleep(ctx, wait, w.wake) {
+			return true, ctx.Err()
+		}
+	}
+}
+
+// expected is how long a caller with so many before it will wait, 0 when that
+// cannot be told.
+func (l *Local) expected(k *bucket, ch *Charge, wait time.Duration, ahead int) time.Duration {
+	b := ch.Budget
+	if wait == longWait || b.Units == 0 {
+		return 0
+	}
+	wait = max(wait, 0)
+	units := k.units(b)
+	if b.Refill == Continuous {
+		return wait + time.Duration(int64(ahead)*ch.cost()*k.interval(b))
+	}
+	return wait + b.Window*time.Duration(int64(ahead)*ch.cost()/max(1, units))
+}
+
+// tooLong reports whether waiting so long is pointless or more than allowed.
+func (l *Local) tooLong(ctx context.Context, wait time.Duration) bool {
+	if deadline, has := ctx.Deadline(); has {
+		return time.Until(deadline) < wait
+	}
+	return wait > l.cfg.MaxWait
+}
+
+// sleep returns after d, or when somebody pokes; false when ctx ended.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	if d == longWait {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-wake:
+			return true
+		}
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-wake:
+	case <-t.C:
+	}
+	return true
+}
+
+func (l *Local) refusal(c *Call, ch *Charge, wait time.Duration) error {
+	scope := c.Provider
+	for _, s := range []string{ch.Budget.Name, ch.Key} {
+		if s != "" {
+			scope += " " + s
+		}
+	}
+	return &Error{RetryAt: time.Now().Add(wait), Scope: scope}
+}
+
+// Done implements [Limiter].
+func (l *Local) Done(c *Call, readings []Reading) {
+	now := l.now()
+	for i := range readings {
+		r := &readings[i]
+		k := l.table(c.Provider, r.Budget).bucket(r.Key, now)
+		k.read(*r, now, l.source != nil || l.cfg.RefusalsOnly)
+		if ln := k.line.Load(); ln != nil {
+			ln.pokeTurn()
+		}
+	}
+	for i := range c.Charges {
+		ch := &c.Charges[i]
+		if !ch.Budget.counted() {
+			continue
+		}
+		ln := l.table(c.Provider, ch.Budget).bucket(ch.Key, now).makeLine()
+		answered, refused := false, false
+		for j := range readings {
+			answered = true
+			refused = refused || readings[j].Refused && readings[j].Budget == ch.Budget && readings[j].Key == ch.Key
+		}
+		ln.end(ch.Budget, answered, refused)
+	}
+}
+
+// View implements [Viewer].
+func (l *Local) View(provider string, b *Budget, key string) View {
+	now := l.now()
+	k := l.table(provider, b).peek(key)
+	if k == nil {
+		k = new(bucket)
+	}
+	return k.view(b, now)
 }

@@ -1,12 +1,12 @@
-// Package ratelimit decides when a call to a provider may go. A [Limiter] is
-// asked before each attempt and told each answer. [Local] is the default, for
-// one process.
+// Package ratelimit decides when a call to a provider may go. A provider's limits
+// are [Budget] values; a [Limiter] is asked before each attempt for what the call
+// draws from them, and told afterwards what the answer says. [Local] is the
+// default, for one process; package redislimit shares budgets between replicas.
 package ratelimit
 
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 )
 
@@ -18,7 +18,7 @@ var ErrRateLimited = errors.New("integrations/ratelimit: rate limited")
 type Error struct {
 	// RetryAt is when the call may be tried again.
 	RetryAt time.Time
-	// Scope names the budget, for example "slack T0001 chat.postMessage".
+	// Scope names the budget, for example "slack chat.postMessage T0001".
 	Scope string
 }
 
@@ -29,35 +29,62 @@ func (e *Error) Error() string {
 // Is reports whether target is [ErrRateLimited].
 func (e *Error) Is(target error) bool { return target == ErrRateLimited }
 
-// Call is one attempt of a call.
+// Call is one attempt of a call. It may be used again once Done was called with it.
 type Call struct {
-	// Provider is the key of the provider, Account its external account: limits
-	// of providers are kept for each account, whoever of our tenants calls.
-	Provider, Account string
-	TenantID          string
-	// Bucket is the part of the provider's API with a limit of its own, "" when
-	// there is only one.
-	Bucket string
-	// Cost is how much the call draws from its budget, at least 1.
-	Cost int
-}
+	// Provider is the key of the provider.
+	Provider string
+	// TenantID is the tenant it is made for: those who wait for a shared budget
+	// take turns by tenant.
+	TenantID string
+	// Priority is the order of those who wait.
+	Priority Priority
+	// Charges are what it draws, the narrowest budget first: of a call that has to
+	// wait for two of them, the units of the other are not kept meanwhile.
+	Charges []Charge
 
-// Answer is what came back of a call.
-type Answer struct {
-	// Status is the HTTP status, 0 when there was no answer.
-	Status int
-	Header http.Header
-	// Limited says that the provider refused the call because of a limit.
-	Limited bool
-	// RetryAfter is how long the provider asked to wait; 0 when it did not say.
-	RetryAfter time.Duration
+	by *alone // which of a Shared's limiters let it go
 }
 
 // Limiter keeps budgets. Implementations must be safe for concurrent use.
 type Limiter interface {
-	// Wait returns when the call may go. It returns an [*Error] at once when
-	// that would be after ctx's deadline, and ctx's error when ctx ends first.
-	Wait(ctx context.Context, c Call) error
-	// Answered reports the answer of a call that went.
-	Answered(c Call, a Answer)
+	// Wait returns nil when the call may go; Done must be called once then. It
+	// returns an [*Error] at once when the call would have to wait beyond ctx's
+	// deadline or too many wait already, and ctx's error when ctx ends first. It
+	// does not keep c.
+	Wait(ctx context.Context, c *Call) error
+	// Done ends a call that went and tells what its answer said of the budgets.
+	// Readings of budgets that the call did not draw from are welcome too.
+	Done(c *Call, readings []Reading)
+}
+
+// Viewer is an optional ability of a [Limiter]: it shows what it knows.
+type Viewer interface {
+	// View is how a provider's budget of a key stands.
+	View(provider string, b *Budget, key string) View
+}
+
+// View is how a budget stands.
+type View struct {
+	// Limit is the number of units of a window, 0 when there is none.
+	Limit int
+	// Remaining is how many may be spent now.
+	Remaining int
+	// ResetIn is when all units are there again, 0 when they are.
+	ResetIn time.Duration
+	// Waiting is how many calls wait.
+	Waiting int
+}
+
+type priorityKey struct{}
+
+// WithPriority makes the calls under ctx wait as p says.
+func WithPriority(ctx context.Context, p Priority) context.Context {
+	return context.WithValue(ctx, priorityKey{}, p)
+}
+
+// PriorityOf is the priority of calls under ctx, [Interactive] unless
+// [WithPriority] said otherwise.
+func PriorityOf(ctx context.Context) Priority {
+	p, _ := ctx.Value(priorityKey{}).(Priority)
+	return p
 }

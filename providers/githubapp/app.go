@@ -26,6 +26,7 @@
 package githubapp
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/saas-integrations/integrations/providers"
@@ -92,6 +93,10 @@ type Config struct {
 	// Shared lets several tenants connect one installation. By default it belongs
 	// to the first. Users are always shared.
 	Shared bool
+	// Reserve is how many requests of an account's hour are left to others: when only
+	// so many remain, calls wait for the next hour or get a *ratelimit.Error.
+	// Defaults to 100; negative leaves none.
+	Reserve int
 }
 
 // App is GitHub as a providers.Provider. It is immutable and safe for concurrent
@@ -104,6 +109,7 @@ type App struct {
 	keyErr  error         // why there is no key
 	hmac    *webhook.HMAC // nil without secrets
 	hmacErr error         // why there is none in spite of secrets
+	limits  limits
 }
 
 var (
@@ -114,6 +120,7 @@ var (
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
+	_ providers.BudgetKeeper     = (*App)(nil)
 	_ providers.Lander           = (*App)(nil)
 )
 
@@ -128,6 +135,7 @@ func New(cfg Config) *App {
 	if len(cfg.WebhookSecrets) > 0 {
 		a.hmac, a.hmacErr = newVerifier(cfg.WebhookSecrets)
 	}
+	a.limits = newLimits(max(0, cmp.Or(cfg.Reserve, defaultReserve)))
 	cfg.ClientSecret, cfg.PrivateKeyPEM, cfg.WebhookSecrets = "", "", nil
 	a.cfg = cfg
 	return a

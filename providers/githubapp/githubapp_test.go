@@ -346,7 +346,7 @@ func TestRepositoriesOfAllPagesAndErrors(t *testing.T) {
 	}
 	other, err := providers.NewHosts("api.github.com")
 	require.NoError(t, err)
-	wrong, err := providers.NewConnection(providers.ConnectionConfig{Provider: "slack", Hosts: other, Source: fixed{}, Transport: transport(nil)})
+	wrong, err := providers.NewConnection(providers.ConnectionConfig{Retries: -1, Provider: "slack", Hosts: other, Source: fixed{}, Transport: transport(nil)})
 	require.NoError(t, err)
 	for _, err := range githubapp.Repositories(t.Context(), wrong) {
 		require.ErrorIs(t, err, providers.ErrWrongProvider)

@@ -110,6 +110,7 @@ type App struct {
 	secret   token.Secret
 	verifier *verifier
 	fault    error // of the secrets
+	limits   limits
 }
 
 var (
@@ -119,6 +120,7 @@ var (
 	_ providers.Revoker          = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
+	_ providers.BudgetKeeper     = (*App)(nil)
 	_ providers.LimitReader      = (*App)(nil)
 	_ webhook.Verifier           = (*verifier)(nil)
 )
@@ -139,6 +141,7 @@ func New(cfg Config) *App {
 	cfg.ClientSecret, cfg.PreviousClientSecrets = "", nil
 	cfg.Scopes, cfg.OptionalScopes = slices.Clone(cfg.Scopes), slices.Clone(cfg.OptionalScopes)
 	a.cfg = cfg
+	a.limits = newLimits()
 	return a
 }
 

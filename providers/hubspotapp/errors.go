@@ -102,15 +102,7 @@ func (a *App) ClassifyAnswer(status int, _ http.Header, _ []byte) providers.Answ
 
 // LimitedFor implements providers.LimitReader.
 func (a *App) LimitedFor(header http.Header, head []byte) time.Duration {
-	var policy string
-	// The head may be cut off: members before the cut are read all the same.
-	_ = webhook.Fields(head, func(key, raw []byte) bool {
-		if string(key) == "policyName" {
-			policy, _ = webhook.String(raw)
-		}
-		return true
-	})
-	return wait(header, policy)
+	return wait(header, policyOf(head))
 }
 
 // wait is how long to wait after a limit. HubSpot documents no Retry-After but

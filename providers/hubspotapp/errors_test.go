@@ -128,7 +128,7 @@ func TestLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rec := answering(c.status, c.body)
-				limiter := ratelimit.NewLocal()
+				limiter := ratelimit.NewLocal(nil)
 				conn := connect(headed{rec, c.header}, func(cfg *providers.ConnectionConfig) { cfg.Limiter = limiter })
 				err := get(t, conn)
 				var limited *ratelimit.Error

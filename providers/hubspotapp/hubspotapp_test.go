@@ -93,7 +93,7 @@ func connect(rt http.RoundTripper, change ...func(*providers.ConnectionConfig)) 
 	if err != nil {
 		panic(err)
 	}
-	cfg := providers.ConnectionConfig{Provider: hubspotapp.Key, Hosts: hosts, Source: fixed{}, Transport: rt, Classifier: a}
+	cfg := providers.ConnectionConfig{Retries: -1, Provider: hubspotapp.Key, Hosts: hosts, Source: fixed{}, Transport: rt, Classifier: a}
 	for _, fn := range change {
 		fn(&cfg)
 	}

@@ -71,6 +71,11 @@ type Config struct {
 	// Shared lets several tenants connect one site. By default it belongs to the
 	// first.
 	Shared bool
+	// HourlyPoints is how many points of Jira's API the app may spend in an hour.
+	// Defaults to 65,000, which all sites share. PointsBySite says that Atlassian has
+	// given the app an allowance for each site, which HourlyPoints is then.
+	HourlyPoints int
+	PointsBySite bool
 }
 
 // App is Jira as a providers.Provider. It is immutable and safe for concurrent
@@ -80,6 +85,7 @@ type App struct {
 	secret   token.Secret
 	verifier webhook.Verifier
 	fault    error // of the secrets
+	limits   limits
 }
 
 var (
@@ -88,6 +94,7 @@ var (
 	_ providers.Revoker             = (*App)(nil)
 	_ providers.WebhookReceiver     = (*App)(nil)
 	_ providers.AnswerClassifier    = (*App)(nil)
+	_ providers.BudgetKeeper        = (*App)(nil)
 	_ providers.LimitReader         = (*App)(nil)
 	_ providers.SubscriptionRenewer = (*App)(nil)
 	_ providers.SubscriptionEnder   = (*App)(nil)
@@ -104,6 +111,7 @@ func New(cfg Config) *App {
 	cfg.ClientSecret, cfg.PreviousClientSecrets = "", nil
 	cfg.Scopes = slices.Clone(cfg.Scopes)
 	a.cfg = cfg
+	a.limits = newLimits(cfg)
 	return a
 }
 

@@ -121,7 +121,7 @@ func TestLimits(t *testing.T) {
 // TestTheLimiterHearsOfTheReset: the connection pauses as long as the answer says.
 func TestTheLimiterHearsOfTheReset(t *testing.T) {
 	w := answers(answer(429, `{}`, "X-RateLimit-Reset", time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339)))
-	conn := connection(t, w, func(c *providers.ConnectionConfig) { c.Limiter = ratelimit.NewLocal() })
+	conn := connection(t, w, func(c *providers.ConnectionConfig) { c.Limiter = ratelimit.NewLocal(nil) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for range 2 {

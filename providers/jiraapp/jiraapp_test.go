@@ -149,7 +149,7 @@ func connection(t *testing.T, rt http.RoundTripper, change ...func(*providers.Co
 	t.Helper()
 	hosts, err := providers.NewHosts(app().Info().Hosts...)
 	require.NoError(t, err)
-	cfg := providers.ConnectionConfig{
+	cfg := providers.ConnectionConfig{Retries: -1,
 		TenantID: "acme", IntegrationID: "i1", Provider: jiraapp.Key, Hosts: hosts, Transport: rt, Classifier: app(),
 		Source:    source{snapshot: providers.Snapshot{ExternalID: cloud}},
 		Endpoints: &memory{subs: map[string]providers.Subscription{}}, WebhookURL: "https://app.example.test/integrations/jira/webhook",

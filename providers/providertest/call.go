@@ -71,18 +71,21 @@ type limiter struct {
 	limited int
 }
 
-func (l *limiter) Wait(context.Context, ratelimit.Call) error {
+func (l *limiter) Wait(context.Context, *ratelimit.Call) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waits++
 	return nil
 }
 
-func (l *limiter) Answered(_ ratelimit.Call, a ratelimit.Answer) {
+func (l *limiter) Done(_ *ratelimit.Call, readings []ratelimit.Reading) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a.Limited {
-		l.limited++
+	for _, r := range readings {
+		if r.Refused {
+			l.limited++
+			return
+		}
 	}
 }
 
@@ -93,8 +96,10 @@ func (s *suite) connection(a providers.Account, change func(*providers.Connectio
 	cfg := providers.ConnectionConfig{
 		TenantID: "tenant", IntegrationID: "integration", Provider: info.Key, Kind: info.Kind, Account: a.ExternalID,
 		Source: &source{s: s, account: a, gen: 1}, Hosts: s.hosts(), Transport: s.wire.as(apiCalls),
+		Retries: -1, // what the adapter makes of the first answer is looked at
 	}
 	cfg.Classifier, _ = s.Provider.(providers.AnswerClassifier)
+	cfg.Budgets, _ = s.Provider.(providers.BudgetKeeper)
 	if change != nil {
 		change(&cfg)
 	}

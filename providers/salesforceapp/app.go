@@ -100,6 +100,7 @@ type App struct {
 	cfg     Config // ClientSecret is empty here
 	secret  token.Secret
 	callout *webhook.HMAC
+	budgets budgets
 }
 
 var (
@@ -109,6 +110,7 @@ var (
 	_ providers.SiteReader       = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
+	_ providers.BudgetKeeper     = (*App)(nil)
 	_ providers.LimitReader      = (*App)(nil)
 )
 
@@ -128,6 +130,7 @@ func New(cfg Config) *App {
 	cfg.ClientSecret = ""
 	cfg.Scopes = oneSpelling(cfg.Scopes)
 	a.cfg = cfg
+	a.budgets = newBudgets()
 	return a
 }
 

@@ -2,11 +2,14 @@ package salesforceapp
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/ratelimit"
 )
 
 // Limit is an allowance of an org and what is left of it.
@@ -47,4 +50,57 @@ func ReadUsage(h http.Header) []Usage {
 		out = append(out, Usage{name, u, l})
 	}
 	return out
+}
+
+// budgets are Salesforce's (Salesforce developer limits and allocations quick
+// reference, checked 2026-11). The allowance of an org is of the last 24 hours and
+// told by every answer; how many requests of 20 seconds and more may be under way at
+// a time is 25, so that no more than that are.
+type budgets struct {
+	daily, long *ratelimit.Budget
+}
+
+func newBudgets() budgets {
+	return budgets{
+		// Units stand for an org of which no answer told yet: nothing is held back.
+		daily: &ratelimit.Budget{Name: "daily", Units: 5_000_000, Window: 24 * time.Hour, Refill: ratelimit.Whole},
+		long:  &ratelimit.Budget{Name: "concurrent", Concurrent: 25},
+	}
+}
+
+// Budgets implements providers.BudgetKeeper.
+func (a *App) Budgets() []*ratelimit.Budget {
+	return []*ratelimit.Budget{a.budgets.daily, a.budgets.long}
+}
+
+// Charges implements providers.BudgetKeeper.
+func (a *App) Charges(q providers.BudgetRequest, into []ratelimit.Charge) []ratelimit.Charge {
+	return append(into,
+		ratelimit.Charge{Budget: a.budgets.daily, Key: q.Account},
+		ratelimit.Charge{Budget: a.budgets.long, Key: q.Account})
+}
+
+// rolling is how long what an answer tells of the last 24 hours is believed: the
+// allowance comes back bit by bit.
+const rolling = 15 * time.Minute
+
+// Readings implements providers.BudgetKeeper.
+func (a *App) Readings(q providers.BudgetRequest, ans providers.BudgetAnswer, into []ratelimit.Reading) []ratelimit.Reading {
+	r := ratelimit.Reading{Budget: a.budgets.daily, Key: q.Account, Remaining: -1}
+	for _, u := range ReadUsage(ans.Header) {
+		if u.Name == "api-usage" && u.Limit > 0 {
+			r.Limit, r.Remaining, r.ResetIn = int(min(u.Limit, math.MaxInt32)), int(min(max(0, u.Limit-u.Used), math.MaxInt32)), rolling
+		}
+	}
+	if ans.Verdict == providers.AnswerLimited {
+		if _, message := firstError(ans.Head); strings.HasPrefix(message, "Concurrent") {
+			r.Budget = a.budgets.long
+			r.Limit, r.Remaining, r.ResetIn = 0, -1, 0
+		}
+		r.Refused, r.RetryAfter = true, ans.RetryAfter
+	}
+	if r.Remaining < 0 && !r.Refused {
+		return into
+	}
+	return append(into, r)
 }

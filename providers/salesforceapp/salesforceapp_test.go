@@ -109,7 +109,7 @@ func connect(t testing.TB, base http.RoundTripper, change ...func(*source, *prov
 	hosts, err := providers.NewHosts(a.Info().Hosts...)
 	require.NoError(t, err)
 	src := &source{snapshot: providers.Snapshot{ExternalID: "00D5e000000KQ2eEAG", ProviderData: []byte(orgData)}}
-	cfg := providers.ConnectionConfig{TenantID: "tenant-1", Provider: salesforceapp.Key, Hosts: hosts, Source: src, Transport: base, Classifier: a}
+	cfg := providers.ConnectionConfig{Retries: -1, TenantID: "tenant-1", Provider: salesforceapp.Key, Hosts: hosts, Source: src, Transport: base, Classifier: a}
 	for _, fn := range change {
 		fn(src, &cfg)
 	}

@@ -90,6 +90,9 @@ type Config struct {
 	// return an error wrapping errors.ErrUnsupported. A store that keeps no
 	// webhooks needs it.
 	NoNotifications bool
+	// ProjectPerMinute and UserPerMinute are the quotas of the Sheets API that the
+	// host's Google Cloud project has, reads and writes each. Default to 300 and 60.
+	ProjectPerMinute, UserPerMinute int
 }
 
 // App is Google Sheets as a providers.Provider. It is immutable and safe for
@@ -97,6 +100,7 @@ type Config struct {
 type App struct {
 	cfg    Config // ClientSecret is empty here
 	secret token.Secret
+	limits limits
 }
 
 var (
@@ -105,6 +109,7 @@ var (
 	_ providers.Revoker             = (*App)(nil)
 	_ providers.WebhookReceiver     = (*App)(nil)
 	_ providers.AnswerClassifier    = (*App)(nil)
+	_ providers.BudgetKeeper        = (*App)(nil)
 	_ providers.SubscriptionRenewer = (*App)(nil)
 	_ providers.SubscriptionEnder   = (*App)(nil)
 )
@@ -118,6 +123,7 @@ func New(cfg Config) *App {
 	a := &App{secret: token.NewSecret(cfg.ClientSecret)}
 	cfg.ClientSecret = ""
 	a.cfg = cfg
+	a.limits = newLimits(cfg)
 	a.cfg.Scopes = normalScopes(append([]string{scopeOpenID, scopeEmail}, cfg.Scopes...))
 	return a
 }

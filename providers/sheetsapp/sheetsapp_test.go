@@ -96,7 +96,7 @@ func connect(t *testing.T, w *wire, e providers.Endpoints, scopes ...string) *pr
 	a := app()
 	hosts, err := providers.NewHosts(a.Info().Hosts...)
 	require.NoError(t, err)
-	conn, err := providers.NewConnection(providers.ConnectionConfig{
+	conn, err := providers.NewConnection(providers.ConnectionConfig{Retries: -1,
 		TenantID: "tenant-1", IntegrationID: "integration-1", Provider: sheetsapp.Key, Hosts: hosts, Transport: w, Classifier: a,
 		Source: fixed{providers.Snapshot{ExternalID: "1", Scopes: scopes}}, Endpoints: e,
 	})

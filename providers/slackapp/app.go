@@ -56,6 +56,10 @@ type Config struct {
 	// Shared lets several tenants connect one workspace. By default it belongs to
 	// the first.
 	Shared bool
+	// LimitedHistory is for an app that is distributed commercially outside the Slack
+	// Marketplace: conversations.history and conversations.replies go once a minute
+	// then.
+	LimitedHistory bool
 }
 
 // App is Slack as a providers.Provider. It is immutable and safe for concurrent
@@ -66,6 +70,7 @@ type App struct {
 	signed bool // whether there were signing secrets
 	hmac   *webhook.HMAC
 	fault  error // of the signing secrets
+	limits limits
 }
 
 var (
@@ -75,6 +80,7 @@ var (
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
+	_ providers.BudgetKeeper     = (*App)(nil)
 )
 
 // New returns the app. It never fails: the Manager reports every fault of the
@@ -90,6 +96,7 @@ func New(cfg Config) *App {
 	cfg.ClientSecret, cfg.SigningSecrets = "", nil
 	cfg.Scopes, cfg.UserScopes = slices.Clone(cfg.Scopes), slices.Clone(cfg.UserScopes)
 	a.cfg = cfg
+	a.limits = newLimits(cfg)
 	return a
 }
 

@@ -358,7 +358,7 @@ func TestN3ForeignHosts(t *testing.T) {
 func TestWrongProvider(t *testing.T) {
 	hosts, err := providers.NewHosts("slack.com")
 	require.NoError(t, err)
-	conn, err := providers.NewConnection(providers.ConnectionConfig{
+	conn, err := providers.NewConnection(providers.ConnectionConfig{Retries: -1,
 		Provider: "slack", Kind: "github", Hosts: hosts, Source: fixed{}, Transport: transport(func(*http.Request) (*http.Response, error) {
 			t.Error("sent")
 			return nil, io.EOF

@@ -117,7 +117,7 @@ func connect(t *testing.T, src providers.Source, base transport) *providers.Conn
 	a := app()
 	hosts, err := providers.NewHosts(a.Info().Hosts...)
 	require.NoError(t, err)
-	conn, err := providers.NewConnection(providers.ConnectionConfig{Provider: slackapp.Key, Hosts: hosts, Source: src, Transport: base, Classifier: a})
+	conn, err := providers.NewConnection(providers.ConnectionConfig{Retries: -1, Provider: slackapp.Key, Hosts: hosts, Source: src, Transport: base, Classifier: a})
 	require.NoError(t, err)
 	return conn
 }

@@ -1,0 +1,153 @@
+package githubapp
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/ratelimit"
+)
+
+// defaultReserve is how many requests of an hour are left to others unless Config
+// says otherwise.
+const defaultReserve = 100
+
+// limits are GitHub's (docs.github.com/rest/using-the-rest-api/
+// rate-limits-for-the-rest-api, checked 2026-11). All are kept for each account: an
+// installation, or the user of an OAuth app.
+//
+// The numbers of the primary limits are those of an account of which no answer told
+// yet; answers tell the true ones. Those of search, code_search and graphql are from
+// memory.
+type limits struct {
+	core, search, codeSearch, graphql  *ratelimit.Budget
+	points, contentMinute, contentHour *ratelimit.Budget
+	secondary                          *ratelimit.Budget
+}
+
+func newLimits(reserve int) limits {
+	window := func(name string, units int, w time.Duration, reserve int) *ratelimit.Budget {
+		return &ratelimit.Budget{Name: name, Units: units, Window: w, Refill: ratelimit.Whole, Reserve: reserve}
+	}
+	return limits{
+		core:       window("core", 5000, time.Hour, reserve),
+		search:     window("search", 30, time.Minute, 0),
+		codeSearch: window("code_search", 10, time.Minute, 0),
+		graphql:    window("graphql", 5000, time.Hour, reserve),
+		// 900 points a minute; reading costs one, writing five.
+		points: &ratelimit.Budget{Name: "points", Units: 750, Window: time.Minute, Burst: 150},
+		// 80 a minute and 500 an hour of what makes content.
+		contentMinute: &ratelimit.Budget{Name: "content_minute", Units: 60, Window: time.Minute, Burst: 20},
+		contentHour:   &ratelimit.Budget{Name: "content_hour", Units: 400, Window: time.Hour, Burst: 100},
+		secondary:     &ratelimit.Budget{Name: "secondary", Concurrent: 100, SlowStart: true},
+	}
+}
+
+// Budgets implements providers.BudgetKeeper.
+func (a *App) Budgets() []*ratelimit.Budget {
+	l := &a.limits
+	return []*ratelimit.Budget{l.core, l.search, l.codeSearch, l.graphql, l.points, l.contentMinute, l.contentHour, l.secondary}
+}
+
+// Charges implements providers.BudgetKeeper.
+func (a *App) Charges(q providers.BudgetRequest, into []ratelimit.Charge) []ratelimit.Charge {
+	l := &a.limits
+	charge := func(b *ratelimit.Budget, cost int) {
+		into = append(into, ratelimit.Charge{Budget: b, Key: q.Account, Cost: cost})
+	}
+	path := a.apiPath(q.Request.URL.Path)
+	reading := q.Request.Method == http.MethodGet || q.Request.Method == http.MethodHead || q.Request.Method == http.MethodOptions
+	points := 1
+	switch {
+	case path == "/rate_limit":
+		return into // costs nothing
+	case path == "/graphql":
+		charge(l.graphql, 1)
+	case strings.HasPrefix(path, "/search/code"):
+		charge(l.codeSearch, 1)
+	case strings.HasPrefix(path, "/search/"):
+		charge(l.search, 1)
+	default:
+		charge(l.core, 1)
+		if !reading {
+			points = 5
+		}
+		if q.Request.Method == http.MethodPost {
+			charge(l.contentMinute, 1)
+			charge(l.contentHour, 1)
+		}
+	}
+	charge(l.points, points)
+	charge(l.secondary, 1)
+	return into
+}
+
+// apiPath is a path without what an Enterprise Server puts before it.
+func (a *App) apiPath(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, "/api/v3"), "/api")
+}
+
+// Readings implements providers.BudgetKeeper: every answer tells the resource that it
+// was charged to, and what is left of it.
+func (a *App) Readings(q providers.BudgetRequest, ans providers.BudgetAnswer, into []ratelimit.Reading) []ratelimit.Reading {
+	h := ans.Header
+	b := a.resource(h.Get("X-RateLimit-Resource"))
+	limited := ans.Verdict == providers.AnswerLimited
+	spent := h.Get("X-RateLimit-Remaining") == "0" && !secondaryLimit(ans.Head)
+	if b != nil {
+		r := ratelimit.Reading{Budget: b, Key: q.Account, Limit: number(h, "X-RateLimit-Limit", 0), Remaining: number(h, "X-RateLimit-Remaining", -1)}
+		if reset := number(h, "X-RateLimit-Reset", 0); reset > 0 {
+			if r.ResetIn = time.Unix(int64(reset), 0).Sub(dated(h)); r.ResetIn == 0 {
+				r.ResetIn = -1
+			}
+		}
+		if limited && spent {
+			r.Refused, r.RetryAfter = true, max(ans.RetryAfter, r.ResetIn+time.Second)
+		}
+		into = append(into, r)
+	}
+	if !limited || b == nil || !spent {
+		into = append(into, ratelimit.Reading{
+			Budget: a.limits.secondary, Key: q.Account, Remaining: -1, Refused: limited, RetryAfter: ans.RetryAfter,
+		})
+	}
+	return into
+}
+
+func secondaryLimit(head []byte) bool {
+	return bytes.Contains(head, []byte("secondary rate limit")) || bytes.Contains(head, []byte("abuse detection"))
+}
+
+func (a *App) resource(name string) *ratelimit.Budget {
+	switch name {
+	case "core":
+		return a.limits.core
+	case "search":
+		return a.limits.search
+	case "code_search":
+		return a.limits.codeSearch
+	case "graphql":
+		return a.limits.graphql
+	}
+	return nil
+}
+
+// number reads a header that must be a number of a sensible size.
+func number(h http.Header, name string, otherwise int) int {
+	n, err := strconv.ParseInt(h.Get(name), 10, 64)
+	if err != nil || n < 0 || n > 1<<40 {
+		return otherwise
+	}
+	return int(n)
+}
+
+// dated is the provider's clock at the moment of the answer: resets are by it.
+func dated(h http.Header) time.Time {
+	if t, err := http.ParseTime(h.Get("Date")); err == nil {
+		return t
+	}
+	return time.Now()
+}
