@@ -27,10 +27,12 @@ import (
 )
 
 const (
-	// bigLife is the life of all tokens, and bigEarly how long before its end each
+	// bigLife is the life of the first tokens, and bigEarly how long before its end each
 	// is due: the rule's ten percent.
 	bigLife  = time.Hour
 	bigEarly = bigLife / 10
+	// bigNext is the life of what they are renewed to: none is due again in the test.
+	bigNext = 4 * bigLife
 	// seedAhead is how far ahead rows are due while they are made, which takes
 	// time; they are moved back together afterwards.
 	seedAhead = 24 * time.Hour
@@ -294,7 +296,7 @@ func (p *bigProvider) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.calls[refresh]++
 	p.total++
 	status, answer := http.StatusOK, fmt.Sprintf(`{"access_token":"b","token_type":"Bearer","expires_in":%d,"refresh_token":%q}`,
-		int(bigLife.Seconds()), strings.TrimSuffix(refresh, "-0")+"-1")
+		int(bigNext.Seconds()), strings.TrimSuffix(refresh, "-0")+"-1")
 	if p.calls[refresh] > 1 || !strings.HasSuffix(refresh, "-0") {
 		p.refused++
 		status, answer = http.StatusBadRequest, `{"error":"invalid_grant"}`
