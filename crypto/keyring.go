@@ -170,7 +170,7 @@ func deriveAEAD(k Key, tenant, provider string) (cipher.AEAD, error) {
 	info = append(info, tenant...)
 	info = binary.BigEndian.AppendUint32(info, uint32(len(provider)))
 	info = append(info, provider...)
-	sub, err := hkdf.Key(sha256.New, []byte(*k.secret), nil, string(info), KeySize)
+	sub, err := hkdf.Expand(sha256.New, []byte(*k.extracted), string(info), KeySize)
 	if err != nil {
 		return nil, err
 	}

@@ -24,10 +24,10 @@ type crowd struct {
 	// driver and dsn are how other processes open it.
 	driver, dsn string
 
-	store  *sqlstore.Store
-	key    crypto.Key
-	cipher crypto.Cipher
-	rows   int
+	store      *sqlstore.Store
+	key, other crypto.Key // k1, and k2 once it is asked for
+	cipher     crypto.Cipher
+	rows       int
 	// bare, when above 0, leaves each so many-th row without a refresh token.
 	bare int
 }
