@@ -222,6 +222,9 @@ func (w *rewrap) tell() {
 	if took := time.Since(w.began); took > 0 {
 		p.RowsPerSecond = float64(p.Done) / took.Seconds()
 	}
+	if most := float64(w.opts.RowsPerSecond); most > 0 {
+		p.RowsPerSecond = min(p.RowsPerSecond, most) // what was not waited for yet is no speed
+	}
 	if p.RowsPerSecond > 0 {
 		p.Left = time.Duration(float64(max(p.Total-p.Done, 0)) / p.RowsPerSecond * float64(time.Second))
 	}

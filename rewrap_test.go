@@ -11,8 +11,6 @@ import (
 
 	"github.com/saas-integrations/integrations"
 	"github.com/saas-integrations/integrations/crypto"
-	"github.com/saas-integrations/integrations/integrationstest"
-	"github.com/saas-integrations/integrations/providers/slackapp"
 	"github.com/saas-integrations/integrations/store"
 	"github.com/saas-integrations/integrations/store/faultstore"
 	"github.com/saas-integrations/integrations/store/memstore"
@@ -308,8 +306,8 @@ func TestRewrapKeepsToItsSpeed(t *testing.T) {
 		got, err := integrations.Rewrap(t.Context(), v, v.mix, &integrations.RewrapOptions{RowsPerSecond: 40, Progress: func(p integrations.RewrapProgress) {
 			sizes = append(sizes, p.Done-last.Done)
 			if p.Done == 100 {
-				require.InDelta(t, 42, p.RowsPerSecond, 3)
-				require.InDelta(t, 2.4, p.Left.Seconds(), 0.2)
+				require.Equal(t, 40.0, p.RowsPerSecond)
+				require.Equal(t, 2500*time.Millisecond, p.Left)
 			}
 			last = p
 		}})
@@ -441,31 +439,4 @@ func TestRewrapNeedsAdminAndRing(t *testing.T) {
 	got, err := integrations.Rewrap(t.Context(), v, v.old, nil)
 	require.NoError(t, err)
 	require.Zero(t, got)
-}
-
-// TestK2HealthSaysWhichKeysAreMissing: health is red for rows that cannot be
-// opened, and says what is left to be moved.
-func TestK2HealthSaysWhichKeysAreMissing(t *testing.T) {
-	v := newRotation(t, 0)
-	kit := integrationstest.New(t)
-	cfg := kit.Config()
-	cfg.Cipher = v.old
-	kit.Use(cfg)
-	kit.Connect("t1", slackapp.Key)
-	health := func(c crypto.Cipher) []string {
-		cfg.Cipher = c
-		m, err := integrations.New(t.Context(), cfg)
-		require.NoError(t, err)
-		h, err := m.Health(t.Context())
-		require.NoError(t, err)
-		return h.Problems[1:] // the first is that Run is not running
-	}
-	require.Empty(t, health(v.old))
-	require.Empty(t, health(struct{ crypto.Cipher }{v.new}), "a cipher that cannot tell")
-	require.Equal(t, []string{"2 rows are sealed with the key k1, which the keyring lacks: they cannot be opened until it is added."}, health(v.new))
-	require.Equal(t, []string{"2 rows are sealed with the key k1 and not with the primary key k2: Rewrap moves them."}, health(v.mix))
-	got, err := integrations.Rewrap(t.Context(), cfg.Store, v.mix, nil)
-	require.NoError(t, err)
-	require.Equal(t, int64(2), got.Moved, "the tokens, and the change that tells of them")
-	require.Empty(t, health(v.new))
 }
