@@ -49,6 +49,13 @@
 // [Change] tells of an integration's own life: connected, needs_reconnect,
 // revoked and so on.
 //
+// # Keys
+//
+// What is stored is sealed with the primary key of the cipher. To replace a key add
+// the new one to the keyring of every replica, make it the primary, and call
+// [Rewrap], which moves all rows while the replicas work. [Health] says what is
+// left, and which rows are under a key that is missing.
+//
 // # Errors
 //
 // Branch on [ErrNotConnected], [ErrReconnectRequired], [ErrSuspended],

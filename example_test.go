@@ -126,3 +126,53 @@ func ExampleManager_Connection() {
 	// 200 <nil>
 	// true
 }
+
+// ExampleRewrap rotates a key: k2 takes the place of k1.
+func ExampleRewrap() {
+	ctx := context.Background()
+	k1, err := crypto.GenerateKey("k1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	k2, err := crypto.GenerateKey("k2")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	before, err := crypto.NewKeyring(k1, k2) // in all replicas before k2 is the primary
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	kit := integrationstest.New(tb{})
+	cfg := kit.Config()
+	cfg.Cipher = before
+	kit.Use(cfg)
+	kit.Connect("tenant-1", slackapp.Key)
+	count := func() {
+		rows, err := cfg.Store.(store.Admin).CountByKey(ctx)
+		fmt.Println(rows, err)
+	}
+	count()
+
+	keyring, err := crypto.NewKeyring(k2, k1) // in all replicas by now
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	done, err := integrations.Rewrap(ctx, cfg.Store, keyring, &integrations.RewrapOptions{
+		RowsPerSecond: 2000,
+		Progress: func(p integrations.RewrapProgress) {
+			fmt.Printf("%d of %d rows\n", p.Done, p.Total)
+		},
+	})
+	fmt.Println(done.Moved, err)
+	count() // none is under k1: it may go
+	// Output:
+	// map[k1:2] <nil>
+	// 1 of 2 rows
+	// 2 of 2 rows
+	// 2 <nil>
+	// map[k2:2] <nil>
+}

@@ -3,8 +3,11 @@ package integrations
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/store"
 	"github.com/saas-integrations/integrations/webhook"
 )
@@ -16,7 +19,9 @@ type Health struct {
 	// Integrations counts integrations by status. Nil when the store cannot
 	// tell.
 	Integrations map[Status]int64 `json:"integrations,omitempty"`
-	// Keys counts sealed rows by key. Nil when the store cannot tell.
+	// Keys counts sealed rows by key: integrations with tokens, webhook endpoints,
+	// and webhooks that wait or failed too often. Nil when the store cannot tell.
+	// Rows under another key than the primary are a problem: [Rewrap] moves them.
 	Keys map[string]int64 `json:"keys,omitempty"`
 	// Pending and Dead count webhooks and changes that wait or failed too often.
 	// Those that nobody registered a handler for wait until they are removed.
@@ -53,6 +58,7 @@ func (m *Manager) Health(ctx context.Context) (Health, error) {
 		if h.Keys, err = admin.CountByKey(ctx); err != nil {
 			return h, fmt.Errorf("integrations: health: %w", err)
 		}
+		h.Problems = append(h.Problems, m.keyProblems(h.Keys)...)
 	}
 	if m.inbox != nil {
 		c, err := m.inbox.CountDeliveries(ctx, nil)
@@ -72,6 +78,27 @@ func (m *Manager) Health(ctx context.Context) (Health, error) {
 		}
 	}
 	return h, nil
+}
+
+// keyProblems says which rows cannot be opened and which are under a key that is
+// to be dropped one day.
+func (m *Manager) keyProblems(rows map[string]int64) []string {
+	ring, ok := m.cfg.Cipher.(crypto.Ring)
+	if !ok {
+		return nil
+	}
+	primary, keys := ring.PrimaryID(), ring.KeyIDs()
+	var problems []string
+	for _, key := range slices.Sorted(maps.Keys(rows)) {
+		switch {
+		case key == primary:
+		case slices.Contains(keys, key):
+			problems = append(problems, fmt.Sprintf("%d rows are sealed with the key %s and not with the primary key %s: Rewrap moves them.", rows[key], key, primary))
+		default:
+			problems = append(problems, fmt.Sprintf("%d rows are sealed with the key %s, which the keyring lacks: they cannot be opened until it is added.", rows[key], key))
+		}
+	}
+	return problems
 }
 
 // handled are the events that this process has handlers for.

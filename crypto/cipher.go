@@ -62,6 +62,15 @@ type Binder interface {
 	Bind(tenant, provider string) Bound
 }
 
+// Ring is an optional ability of a [Cipher]: it tells which keys it has. Key
+// rotation and health checks need it.
+type Ring interface {
+	// PrimaryID is the id of the key that seals.
+	PrimaryID() string
+	// KeyIDs are the ids of all keys that open, the primary among them.
+	KeyIDs() []string
+}
+
 // Bind returns c narrowed to a tenant and provider, using [Binder] where c has
 // it and forwarding to c otherwise.
 func Bind(c Cipher, tenant, provider string) Bound {

@@ -2,7 +2,11 @@ package crypto
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"testing"
 
@@ -38,6 +42,23 @@ func TestCacheOfDerivedKeysIsBounded(t *testing.T) {
 	require.Len(t, d.byID, 64)
 	require.Len(t, d.ring, 64)
 	require.Nil(t, d.get(derivedName{"k", "0", "p"}))
+}
+
+// TestDerivedKeysAreThoseOfHKDF: by RFC 5869 in one go.
+func TestDerivedKeysAreThoseOfHKDF(t *testing.T) {
+	key, err := GenerateKey("k")
+	require.NoError(t, err)
+	sub, err := hkdf.Key(sha256.New, []byte(*key.secret), nil, "integrations/seal/v2|\x00\x00\x00\x01t\x00\x00\x00\x05slack", KeySize)
+	require.NoError(t, err)
+	block, err := aes.NewCipher(sub)
+	require.NoError(t, err)
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	require.NoError(t, err)
+	derived, err := deriveAEAD(key, "t", "slack")
+	require.NoError(t, err)
+	plain, err := derived.Open(nil, nil, aead.Seal(nil, nil, []byte("x"), nil), nil)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(plain))
 }
 
 func TestNamesThatAreTooLongAreRefused(t *testing.T) {

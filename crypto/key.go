@@ -1,7 +1,9 @@
 package crypto
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -22,6 +24,9 @@ type Key struct {
 	// prints the address of one under every verb, and what a pointer to an array
 	// or a slice points at under some.
 	secret *string
+	// extracted is what the keys of tenants are expanded from: the first half of
+	// HKDF, which is the same for all of them.
+	extracted *string
 }
 
 // ID names the key in sealed values. It is not secret.
@@ -58,8 +63,16 @@ func GenerateKey(id string) (Key, error) {
 	}
 	var b [KeySize]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
-	secret := string(b[:])
-	return Key{id: id, secret: &secret}, nil
+	return makeKey(id, b[:])
+}
+
+func makeKey(id string, b []byte) (Key, error) {
+	prk, err := hkdf.Extract(sha256.New, b, nil)
+	if err != nil {
+		return Key{}, fmt.Errorf("integrations/crypto: %w", err)
+	}
+	secret, extracted := string(b), string(prk)
+	return Key{id: id, secret: &secret, extracted: &extracted}, nil
 }
 
 // ParseKey reads a key from 64 hexadecimal digits or from base64, standard or
@@ -104,8 +117,7 @@ func newKey(id string, b []byte) (Key, error) {
 	if len(b) != KeySize || !looksRandom(b) {
 		return Key{}, fmt.Errorf("%w: key %q is not 32 random bytes", ErrWeakKey, id)
 	}
-	secret := string(b)
-	return Key{id: id, secret: &secret}, nil
+	return makeKey(id, b)
 }
 
 // leastDistinct is how many different values 32 bytes must have. Random bytes

@@ -17,7 +17,8 @@ import (
 // safe for concurrent use.
 //
 // To rotate keys, add the new key as an older one everywhere, then make it the
-// primary everywhere, then reseal, then drop the old one.
+// primary everywhere, then call integrations.Rewrap, then drop the old one:
+// docs/keys.md.
 type Keyring struct {
 	primary string
 	keys    map[string]Key
@@ -28,6 +29,7 @@ type Keyring struct {
 var (
 	_ Cipher = (*Keyring)(nil)
 	_ Binder = (*Keyring)(nil)
+	_ Ring   = (*Keyring)(nil)
 )
 
 // NewKeyring returns a ring that seals with primary and opens with any of its
@@ -60,10 +62,10 @@ func NewKeyring(primary Key, older ...Key) (*Keyring, error) {
 	return r, nil
 }
 
-// PrimaryID is the id of the key that seals.
+// PrimaryID implements [Ring].
 func (r *Keyring) PrimaryID() string { return r.primary }
 
-// KeyIDs lists the ids of the ring, sorted.
+// KeyIDs implements [Ring]. They are sorted.
 func (r *Keyring) KeyIDs() []string {
 	ids := make([]string, 0, len(r.keys))
 	for id := range r.keys {
@@ -168,7 +170,7 @@ func deriveAEAD(k Key, tenant, provider string) (cipher.AEAD, error) {
 	info = append(info, tenant...)
 	info = binary.BigEndian.AppendUint32(info, uint32(len(provider)))
 	info = append(info, provider...)
-	sub, err := hkdf.Key(sha256.New, []byte(*k.secret), nil, string(info), KeySize)
+	sub, err := hkdf.Expand(sha256.New, []byte(*k.extracted), string(info), KeySize)
 	if err != nil {
 		return nil, err
 	}

@@ -219,6 +219,9 @@ type ClaimDue struct {
 	TTL   time.Duration
 	// Providers limits the claim to these keys; empty means none is claimed.
 	Providers []string
+	// Keys, when not empty, leaves out rows whose KeyID is another: a row that
+	// cannot be opened stays as it is.
+	Keys []string
 }
 
 // Flow is one OAuth flow on its way through the browser. Neither the state nor

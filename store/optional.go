@@ -78,8 +78,8 @@ type Endpoint struct {
 	// PathHash is the SHA-256 in hex of the path segment; the segment itself is
 	// a secret and is not stored.
 	PathHash string
-	// Secret and PreviousSecret are sealed; the previous one is accepted until
-	// PreviousUntil.
+	// Secret and PreviousSecret are sealed, both with the key named KeyID; the
+	// previous one is accepted until PreviousUntil.
 	Secret, PreviousSecret []byte
 	KeyID                  string
 	PreviousUntil          time.Time
@@ -119,37 +119,4 @@ type FinishSubscription struct {
 	Subscription Subscription
 	// Delete removes the row instead.
 	Delete bool
-}
-
-// Admin is an optional ability of a [Store]: work that crosses tenants, for key
-// rotation, health checks and operators' tools.
-type Admin interface {
-	// CountByKey reports how many rows with sealed columns name each key, over
-	// integrations, endpoints and unfinished or dead deliveries.
-	CountByKey(ctx context.Context) (map[string]int64, error)
-
-	// CountByStatus reports how many integrations have each status.
-	CountByStatus(ctx context.Context) (map[Status]int64, error)
-
-	// ListAll returns up to limit integrations with an id above afterID, ordered
-	// by id.
-	ListAll(ctx context.Context, afterID string, limit int) ([]Integration, error)
-
-	// ListNotUnderKey is ListAll for rows that hold tokens under another key.
-	ListNotUnderKey(ctx context.Context, keyID, afterID string, limit int) ([]Integration, error)
-
-	// Reseal replaces sealed tokens by the same tokens under another key, all in
-	// one transaction. A row is changed only if TokenGen and both old sealed
-	// values are still the given ones; TokenGen and Version stay. It reports how
-	// many rows it changed.
-	Reseal(ctx context.Context, rs []Reseal) (int, error)
-}
-
-// Reseal is one row of [Admin.Reseal].
-type Reseal struct {
-	TenantID, ID                    string
-	SeenGen                         int64
-	OldAccessToken, OldRefreshToken []byte
-	AccessToken, RefreshToken       []byte
-	KeyID                           string
 }

@@ -139,9 +139,10 @@ type Integrations interface {
 	// Delete removes a row. Removing one that does not exist is not an error.
 	Delete(ctx context.Context, tenant, id string) error
 
-	// ClaimDue leases up to c.Limit active rows whose NextRefreshAt has come and
-	// that nobody leases, oldest first, and returns them as they are afterwards. A
-	// row is given to one claimer at a time. It takes each lease as Lease does.
+	// ClaimDue leases up to c.Limit active rows of c.Providers and c.Keys whose
+	// NextRefreshAt has come and that nobody leases, oldest first, and returns them
+	// as they are afterwards. A row is given to one claimer at a time. It takes each
+	// lease as Lease does.
 	ClaimDue(ctx context.Context, c ClaimDue) ([]Integration, error)
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/store"
 )
 
@@ -75,7 +76,7 @@ func (v *Vault) claim(ctx context.Context, owner string, limit int, providers []
 			return false
 		}
 		var more []store.Integration
-		more, err = v.cfg.Store.ClaimDue(ctx, store.ClaimDue{Owner: owner, Limit: most, TTL: v.leaseTTL(), Providers: providers})
+		more, err = v.cfg.Store.ClaimDue(ctx, store.ClaimDue{Owner: owner, Limit: most, TTL: v.leaseTTL(), Providers: providers, Keys: v.keys()})
 		rows = append(rows, more...)
 		return len(more) == most
 	}
@@ -84,6 +85,15 @@ func (v *Vault) claim(ctx context.Context, owner string, limit int, providers []
 	}
 	full = take(limit-len(rows), ready...)
 	return rows, full, err
+}
+
+// keys are those that the cipher has, nil when it cannot tell. A row under another
+// one is left alone: what cannot be opened cannot be renewed.
+func (v *Vault) keys() []string {
+	if r, ok := v.cfg.Cipher.(crypto.Ring); ok {
+		return r.KeyIDs()
+	}
+	return nil
 }
 
 // renewAhead renews a claimed row. The result is in the row, and in the handle if
@@ -111,6 +121,10 @@ func (v *Vault) renewAhead(ctx context.Context, in store.Integration, owner stri
 // lease has time for the call and the commit afterwards.
 func (h *Handle) renewClaimed(ctx context.Context, in store.Integration, owner string, leased time.Duration) error {
 	v := h.vault
+	if _, _, err := OpenGrant(v.cfg.Cipher, in); err != nil {
+		h.postponeRow(ctx, in, owner, &Error{Outcome: Transient, RetryAfter: backoffMost})
+		return err
+	}
 	wait, cancel := context.WithTimeout(ctx, v.leaseTTL()/2-(v.clock.now()-leased))
 	p, _, err := v.enter(wait, h.breakerKey(in), h.ID())
 	cancel()

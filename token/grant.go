@@ -15,16 +15,23 @@ const (
 	fieldRefresh = "refresh_token"
 )
 
+// Bindings are what the sealed tokens of an integration are bound to.
+func Bindings(tenant, provider, id string) (access, refresh crypto.Binding) {
+	access = crypto.Binding{Tenant: tenant, Provider: provider, Integration: id, Field: fieldAccess}
+	refresh = access
+	refresh.Field = fieldRefresh
+	return access, refresh
+}
+
 // SealGrant seals the tokens of a grant for one integration and reports the id
 // of the key. refresh is nil when the grant has no refresh token.
 func SealGrant(c crypto.Cipher, tenant, provider, id string, g Grant) (access, refresh []byte, keyID string, err error) {
-	b := crypto.Binding{Tenant: tenant, Provider: provider, Integration: id, Field: fieldAccess}
-	if access, err = c.Seal(nil, g.AccessToken.AppendTo(nil), b); err != nil {
+	toAccess, toRefresh := Bindings(tenant, provider, id)
+	if access, err = c.Seal(nil, g.AccessToken.AppendTo(nil), toAccess); err != nil {
 		return nil, nil, "", fmt.Errorf("integrations/token: seal: %w", err)
 	}
 	if !g.RefreshToken.IsZero() {
-		b.Field = fieldRefresh
-		if refresh, err = c.Seal(nil, g.RefreshToken.AppendTo(nil), b); err != nil {
+		if refresh, err = c.Seal(nil, g.RefreshToken.AppendTo(nil), toRefresh); err != nil {
 			return nil, nil, "", fmt.Errorf("integrations/token: seal: %w", err)
 		}
 	}
@@ -37,22 +44,23 @@ func SealGrant(c crypto.Cipher, tenant, provider, id string, g Grant) (access, r
 // OpenGrant opens the tokens of a row. A token the row does not have is zero.
 // The error wraps crypto.ErrSealed or crypto.ErrUnknownKey.
 func OpenGrant(c crypto.Cipher, in store.Integration) (access, refresh Secret, err error) {
-	if access, err = open(c, in, fieldAccess, in.AccessToken); err != nil {
+	ofAccess, ofRefresh := Bindings(in.TenantID, in.Provider, in.ID)
+	if access, err = open(c, ofAccess, in.AccessToken); err != nil {
 		return Secret{}, Secret{}, err
 	}
-	if refresh, err = open(c, in, fieldRefresh, in.RefreshToken); err != nil {
+	if refresh, err = open(c, ofRefresh, in.RefreshToken); err != nil {
 		return Secret{}, Secret{}, err
 	}
 	return access, refresh, nil
 }
 
-func open(c crypto.Cipher, in store.Integration, field string, sealed []byte) (Secret, error) {
+func open(c crypto.Cipher, b crypto.Binding, sealed []byte) (Secret, error) {
 	if len(sealed) == 0 {
 		return Secret{}, nil
 	}
-	plain, err := c.Open(nil, sealed, crypto.Binding{Tenant: in.TenantID, Provider: in.Provider, Integration: in.ID, Field: field})
+	plain, err := c.Open(nil, sealed, b)
 	if err != nil {
-		return Secret{}, fmt.Errorf("integrations/token: %s of integration %s: %w", field, in.ID, err)
+		return Secret{}, fmt.Errorf("integrations/token: %s of integration %s: %w", b.Field, b.Integration, err)
 	}
 	return NewSecret(string(plain)), nil
 }

@@ -204,7 +204,8 @@ func (h *Handle) stateOf(in store.Integration, cur *state, began time.Duration) 
 	if same && cur.tok != nil {
 		next.tok = cur.tok
 	} else {
-		access, err := open(h.vault.cfg.Cipher, in, fieldAccess, in.AccessToken)
+		ofAccess, _ := Bindings(in.TenantID, in.Provider, in.ID)
+		access, err := open(h.vault.cfg.Cipher, ofAccess, in.AccessToken)
 		if err != nil {
 			return nil, err
 		}

@@ -524,20 +524,59 @@ func TestShutdownDrains(t *testing.T) {
 }
 
 func TestAnUnknownKeyTouchesNothing(t *testing.T) {
-	r := newRig(t)
-	r.connect(t, "t1", time.Hour)
-	key, err := crypto.GenerateKey("other")
-	require.NoError(t, err)
-	r.cipher, err = crypto.NewKeyring(key)
-	require.NoError(t, err)
-	before, err := r.store.Get(t.Context(), "t1", "id-t1")
-	require.NoError(t, err)
-	_, err = r.vault(t).Lookup(t.Context(), "t1", "p", "")
-	require.ErrorIs(t, err, crypto.ErrUnknownKey)
-	after, err := r.store.Get(t.Context(), "t1", "id-t1")
-	require.NoError(t, err)
-	after.ReadAt = before.ReadAt
-	require.Equal(t, before, after)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.connect(t, "t1", time.Hour)
+		key, err := crypto.GenerateKey("other")
+		require.NoError(t, err)
+		r.cipher, err = crypto.NewKeyring(key)
+		require.NoError(t, err)
+		before, err := r.store.Get(t.Context(), "t1", "id-t1")
+		require.NoError(t, err)
+		v := r.vault(t)
+		for range 3 {
+			time.Sleep(time.Hour)
+			_, err = v.Lookup(t.Context(), "t1", "p", "")
+			require.ErrorIs(t, err, crypto.ErrUnknownKey)
+			n, err := v.RefreshDue(t.Context(), []string{"p"})
+			require.NoError(t, err)
+			require.Zero(t, n)
+		}
+		after, err := r.store.Get(t.Context(), "t1", "id-t1")
+		require.NoError(t, err)
+		after.ReadAt = before.ReadAt
+		require.Equal(t, before, after)
+	})
+}
+
+// TestARowThatDoesNotOpenIsPutOff: whoever takes it to renew it gives it back, so
+// that nobody thinks that its token may have been sent.
+func TestARowThatDoesNotOpenIsPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.connect(t, "t1", time.Hour)
+		key, err := crypto.GenerateKey("k1") // the same name, another key
+		require.NoError(t, err)
+		r.cipher, err = crypto.NewKeyring(key)
+		require.NoError(t, err)
+		v := r.vault(t)
+		time.Sleep(time.Hour)
+		for taken := range 3 {
+			n, err := v.RefreshDue(t.Context(), []string{"p"})
+			require.NoError(t, err)
+			require.Equal(t, 1, n, taken)
+			in, err := r.store.Get(t.Context(), "t1", "id-t1")
+			require.NoError(t, err)
+			require.True(t, in.LeaseUntil.IsZero())
+			require.Empty(t, in.RefreshError)
+			require.Zero(t, in.RefreshFails)
+			n, err = v.RefreshDue(t.Context(), []string{"p"})
+			require.NoError(t, err)
+			require.Zero(t, n)
+			time.Sleep(6 * time.Minute)
+		}
+		require.Zero(t, r.p.calls.Load())
+	})
 }
 
 func TestRefreshInIsSpreadAndBounded(t *testing.T) {

@@ -21,9 +21,15 @@ type crowd struct {
 	db      *sql.DB
 	dialect sqlstore.Dialect
 	prefix  string
-	store   *sqlstore.Store
-	cipher  crypto.Cipher
-	rows    int
+	// driver and dsn are how other processes open it.
+	driver, dsn string
+
+	store      *sqlstore.Store
+	key, other crypto.Key // k1, and k2 once it is asked for
+	cipher     crypto.Cipher
+	rows       int
+	// bare, when above 0, leaves each so many-th row without a refresh token.
+	bare int
 }
 
 // dueRows are how many of a crowd are due, whatever its size: the work is the
@@ -34,15 +40,20 @@ const dueRows = 2000
 func crowds(t testing.TB, run func(name string, open func(t testing.TB) *crowd)) {
 	t.Helper()
 	run("sqlite", func(t testing.TB) *crowd {
-		db := openSQLite(t, filepath.Join(t.TempDir(), "crowd.db"), recommended)
-		return newCrowd(t, db, migrated(t, db, ""), sqlstore.SQLite, "")
+		path := filepath.Join(t.TempDir(), "crowd.db")
+		db := openSQLite(t, path, recommended)
+		c := newCrowd(t, db, migrated(t, db, ""), sqlstore.SQLite, "")
+		c.driver, c.dsn = "sqlite", "file:"+path+recommended
+		return c
 	})
 	for _, s := range servers {
 		run(s.name, func(t testing.TB) *crowd {
 			db := s.open(t, "")
 			prefix := s.prefixed(t, db)
 			require.NoError(t, sqlstore.Migrate(t.Context(), db, s.dialect, &sqlstore.MigrateOptions{TablePrefix: prefix}))
-			return newCrowd(t, db, sqlstore.New(db, s.dialect, &sqlstore.Options{TablePrefix: prefix}), s.dialect, prefix)
+			c := newCrowd(t, db, sqlstore.New(db, s.dialect, &sqlstore.Options{TablePrefix: prefix}), s.dialect, prefix)
+			c.driver, c.dsn = s.driver, s.address()
+			return c
 		})
 	}
 }
@@ -53,7 +64,7 @@ func newCrowd(t testing.TB, db *sql.DB, st *sqlstore.Store, d sqlstore.Dialect, 
 	require.NoError(t, err)
 	ring, err := crypto.NewKeyring(key)
 	require.NoError(t, err)
-	return &crowd{db: db, dialect: d, prefix: prefix, store: st, cipher: ring}
+	return &crowd{db: db, dialect: d, prefix: prefix, store: st, key: key, cipher: ring}
 }
 
 // query is a query for the crowd's database: {p} is the prefix, "?" a parameter.
@@ -78,6 +89,10 @@ func (c *crowd) query(q string) string {
 func crowdTenant(i int) string { return fmt.Sprintf("tenant-%08d", i) }
 func crowdID(i int) string     { return fmt.Sprintf("integration-%08d", i) }
 
+// crowdAccess and crowdRefresh are the tokens of a row as it was made.
+func crowdAccess(i int) string  { return "access-0123456789-0123456789-0123456789-" + crowdID(i) }
+func crowdRefresh(i int) string { return "refresh-0123456789-0123456789-" + crowdID(i) }
+
 // grow makes it n rows, loaded in one transaction.
 func (c *crowd) grow(t testing.TB, n int) {
 	t.Helper()
@@ -93,9 +108,11 @@ func (c *crowd) grow(t testing.TB, n int) {
 		var args []any
 		for i := c.rows; i < c.rows+size; i++ {
 			tenant, id := crowdTenant(i), crowdID(i)
-			access, refresh, keyID, err := token.SealGrant(c.cipher, tenant, replicaKey, id, token.Grant{
-				AccessToken: token.NewSecret("access-0123456789-0123456789-0123456789-" + id), RefreshToken: token.NewSecret("refresh-0123456789-0123456789-" + id),
-			})
+			grant := token.Grant{AccessToken: token.NewSecret(crowdAccess(i))}
+			if c.bare == 0 || i%c.bare != 0 {
+				grant.RefreshToken = token.NewSecret(crowdRefresh(i))
+			}
+			access, refresh, keyID, err := token.SealGrant(c.cipher, tenant, replicaKey, id, grant)
 			require.NoError(t, err)
 			next := now + int64(time.Hour/time.Millisecond) + int64(i)*7919%int64(24*time.Hour/time.Millisecond)
 			if i < dueRows {
@@ -109,9 +126,15 @@ func (c *crowd) grow(t testing.TB, n int) {
 		c.rows += size
 	}
 	require.NoError(t, tx.Commit())
-	analyze := "ANALYZE {p}integrations"
+	c.analyze(t, "integrations")
+}
+
+// analyze tells the database what is in a table.
+func (c *crowd) analyze(t testing.TB, table string) {
+	t.Helper()
+	analyze := "ANALYZE {p}" + table
 	if c.dialect.String() == sqlstore.MySQL.String() {
-		analyze = "ANALYZE TABLE {p}integrations"
+		analyze = "ANALYZE TABLE {p}" + table
 	}
 	rows, err := c.db.QueryContext(context.Background(), c.query(analyze)) // MySQL answers with rows
 	require.NoError(t, err)

@@ -57,7 +57,7 @@ func BenchmarkDue(b *testing.B) {
 				})
 				measure("limit-update", c.bareClaim)
 				measure("ours", func(ctx context.Context) (int, error) {
-					list, err := c.store.ClaimDue(ctx, store.ClaimDue{Owner: "owner", Limit: duePage, TTL: time.Minute, Providers: []string{replicaKey}})
+					list, err := c.store.ClaimDue(ctx, store.ClaimDue{Owner: "owner", Limit: duePage, TTL: time.Minute, Providers: []string{replicaKey}, Keys: []string{"k1"}})
 					return len(list), err
 				})
 			}

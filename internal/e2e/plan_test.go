@@ -28,7 +28,7 @@ func TestDueUsesItsIndex(t *testing.T) {
 			db := sql.OpenDB(said)
 			defer func() { require.NoError(t, db.Close()) }()
 			st := sqlstore.New(db, c.dialect, &sqlstore.Options{TablePrefix: c.prefix})
-			_, err := st.ClaimDue(t.Context(), store.ClaimDue{Owner: "o", Limit: duePage, TTL: time.Minute, Providers: []string{replicaKey, "other"}})
+			_, err := st.ClaimDue(t.Context(), store.ClaimDue{Owner: "o", Limit: duePage, TTL: time.Minute, Providers: []string{replicaKey, "other"}, Keys: []string{"k1", "k2"}})
 			require.NoError(t, err)
 			require.NotEmpty(t, said.query)
 			plan := c.plan(t, explain[name]+said.query, said.args...)

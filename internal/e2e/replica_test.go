@@ -37,6 +37,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if orders := os.Getenv(rewrapEnv); orders != "" {
+		if err := rewrapper(orders); err != nil {
+			fmt.Fprintln(os.Stderr, "rewrapper:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -372,19 +372,28 @@ func (st *Store) ListAll(ctx context.Context, afterID string, limit int) (v []st
 	return v, err
 }
 
-// ListNotUnderKey implements store.Admin.
-func (st *Store) ListNotUnderKey(ctx context.Context, keyID, afterID string, limit int) (v []store.Integration, err error) {
-	err = st.call("ListNotUnderKey", func() (err error) {
-		v, err = st.inner.ListNotUnderKey(ctx, keyID, afterID, limit)
+// CountSealed implements store.Admin.
+func (st *Store) CountSealed(ctx context.Context, kind store.SealedKind) (v map[string]int64, err error) {
+	err = st.call("CountSealed", func() (err error) {
+		v, err = st.inner.CountSealed(ctx, kind)
+		return err
+	})
+	return v, err
+}
+
+// ListSealed implements store.Admin.
+func (st *Store) ListSealed(ctx context.Context, kind store.SealedKind, keyID, afterID string, limit int) (v []store.Sealed, err error) {
+	err = st.call("ListSealed", func() (err error) {
+		v, err = st.inner.ListSealed(ctx, kind, keyID, afterID, limit)
 		return err
 	})
 	return v, err
 }
 
 // Reseal implements store.Admin.
-func (st *Store) Reseal(ctx context.Context, rs []store.Reseal) (v int, err error) {
+func (st *Store) Reseal(ctx context.Context, kind store.SealedKind, rs []store.Reseal) (v int, err error) {
 	err = st.call("Reseal", func() (err error) {
-		v, err = st.inner.Reseal(ctx, rs)
+		v, err = st.inner.Reseal(ctx, kind, rs)
 		return err
 	})
 	return v, err

@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -285,7 +284,8 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 	var due []*store.Integration
 	for _, row := range s.integrations {
 		if row.Status == store.Active && slices.Contains(c.Providers, row.Provider) && row.LeaseUntil.Before(t) &&
-			!row.NextRefreshAt.IsZero() && !row.NextRefreshAt.After(t) {
+			!row.NextRefreshAt.IsZero() && !row.NextRefreshAt.After(t) &&
+			(len(c.Keys) == 0 || row.KeyID == "" || slices.Contains(c.Keys, row.KeyID)) {
 			due = append(due, row)
 		}
 	}
@@ -299,80 +299,6 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 		out[i] = copyOut(row, t)
 	}
 	return out, nil
-}
-
-// CountByKey implements store.Admin.
-func (s *Store) CountByKey(ctx context.Context) (map[string]int64, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	n := map[string]int64{}
-	for _, row := range s.integrations {
-		if row.KeyID != "" {
-			n[row.KeyID]++
-		}
-	}
-	for _, e := range s.endpoints {
-		if e.KeyID != "" {
-			n[e.KeyID]++
-		}
-	}
-	for _, d := range s.deliveries {
-		if d.KeyID != "" && d.State != store.Done {
-			n[d.KeyID]++
-		}
-	}
-	return n, nil
-}
-
-// CountByStatus implements store.Admin.
-func (s *Store) CountByStatus(ctx context.Context) (map[store.Status]int64, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	n := map[store.Status]int64{}
-	for _, row := range s.integrations {
-		n[row.Status]++
-	}
-	return n, nil
-}
-
-// ListAll implements store.Admin.
-func (s *Store) ListAll(ctx context.Context, afterID string, limit int) ([]store.Integration, error) {
-	rows, err := s.list(ctx, func(in *store.Integration) bool { return in.ID > afterID }, byID)
-	return rows[:min(len(rows), max(limit, 0))], err
-}
-
-// ListNotUnderKey implements store.Admin.
-func (s *Store) ListNotUnderKey(ctx context.Context, keyID, afterID string, limit int) ([]store.Integration, error) {
-	rows, err := s.list(ctx, func(in *store.Integration) bool {
-		return in.ID > afterID && in.KeyID != "" && in.KeyID != keyID
-	}, byID)
-	return rows[:min(len(rows), max(limit, 0))], err
-}
-
-// Reseal implements store.Admin.
-func (s *Store) Reseal(ctx context.Context, rs []store.Reseal) (int, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer unlock()
-	n := 0
-	for _, r := range rs {
-		row := s.get(r.TenantID, r.ID)
-		if row == nil || row.TokenGen != r.SeenGen || !bytes.Equal(row.AccessToken, r.OldAccessToken) || !bytes.Equal(row.RefreshToken, r.OldRefreshToken) {
-			continue
-		}
-		row.AccessToken, row.RefreshToken, row.KeyID = clone(r.AccessToken), clone(r.RefreshToken), r.KeyID
-		row.UpdatedAt = now()
-		n++
-	}
-	return n, nil
 }
 
 func (s *Store) list(ctx context.Context, keep func(*store.Integration) bool, order func(a, b *store.Integration) int) ([]store.Integration, error) {

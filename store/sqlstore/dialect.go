@@ -39,6 +39,11 @@ type dialect struct {
 	returning bool
 	// skipLocked leaves rows that others have locked out of a claim.
 	skipLocked string
+	// same compares values of which either may be NULL.
+	same string
+	// updateRows is a statement that changes n rows, nil where one for each is as
+	// good.
+	updateRows func(d *dialect, t sealedTable, n int) string
 	migrations fs.FS
 	// begin, lock, end and undo surround a migration. {lock} is a name of the lock
 	// that keeps others out; lock is a query whose answer is 1 once it is taken.
@@ -56,7 +61,7 @@ var embedded embed.FS
 var SQLite = Dialect{&dialect{
 	name: "sqlite", goName: "sqlstore.SQLite",
 	now:      "CAST(unixepoch('subsec')*1000 AS INTEGER)",
-	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true,
+	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true, same: "IS",
 	migrations: sub("migrations/sqlite"),
 	begin:      "BEGIN IMMEDIATE", lock: "SELECT 1", end: "COMMIT", undo: "ROLLBACK",
 }}
@@ -69,6 +74,7 @@ var Postgres = Dialect{&dialect{
 	// changes from row to row.
 	now:      "(EXTRACT(EPOCH FROM statement_timestamp())*1000)::bigint",
 	numbered: true, ifAbsent: "ON CONFLICT DO NOTHING", returning: true, skipLocked: "FOR UPDATE SKIP LOCKED",
+	same: "IS NOT DISTINCT FROM", updateRows: updateFrom,
 	migrations: sub("migrations/postgres"),
 	begin:      "BEGIN", lock: "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext('{lock}'))) l", end: "COMMIT", undo: "ROLLBACK",
 }}
@@ -84,6 +90,7 @@ var MySQL = Dialect{&dialect{
 	// A row that is there counts as two, one more clash. Setting it to what it is
 	// would count as one under clientFoundRows, as an insert does.
 	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", byKey: "FORCE INDEX (PRIMARY)", prepares: true, skipLocked: "FOR UPDATE SKIP LOCKED",
+	same: "<=>", updateRows: updateJoin,
 	migrations: sub("migrations/mysql"),
 	// Its DDL commits by itself: a migration that broke off is applied again, so
 	// each statement of one must stand to be repeated.

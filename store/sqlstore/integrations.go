@@ -344,11 +344,18 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 	for i, p := range c.Providers {
 		args[i] = p
 	}
+	match := "status = 'active' AND next_refresh_at > 0 AND next_refresh_at <= {now} AND lease_until < {now} AND provider IN (" + in(len(args)) + ")"
+	if len(c.Keys) > 0 {
+		match += " AND (key_id IS NULL OR key_id IN (" + in(len(c.Keys)) + "))"
+		for _, k := range c.Keys {
+			args = append(args, k)
+		}
+	}
 	var out []store.Integration
 	err := s.claim(ctx, claim{
 		what: "claim due", table: "integrations", key: []string{"id"}, columns: integrationColumns,
 		set: leaseIt, setArgs: []any{c.Owner, millis(c.TTL)},
-		match: "status = 'active' AND next_refresh_at > 0 AND next_refresh_at <= {now} AND lease_until < {now} AND provider IN (" + in(len(args)) + ")", matchArgs: args,
+		match: match, matchArgs: args,
 		order: "next_refresh_at, id", limit: c.Limit,
 		scan: func(row scanner) error {
 			i, err := scanIntegration(row)

@@ -247,9 +247,11 @@ func (s *suite) everyOptionalCall(ctx context.Context, st store.Store) map[strin
 		note("CountByStatus", err)
 		_, err = ad.ListAll(ctx, "", 10)
 		note("ListAll", err)
-		_, err = ad.ListNotUnderKey(ctx, "k", "", 10)
-		note("ListNotUnderKey", err)
-		_, err = ad.Reseal(ctx, []store.Reseal{{TenantID: "t1", ID: "i1", SeenGen: 1}})
+		_, err = ad.CountSealed(ctx, store.SealedTokens)
+		note("CountSealed", err)
+		_, err = ad.ListSealed(ctx, store.SealedTokens, "k", "", 10)
+		note("ListSealed", err)
+		_, err = ad.Reseal(ctx, store.SealedTokens, []store.Reseal{{Old: store.Sealed{TenantID: "t1", ID: "i1", Gen: 1}}})
 		note("Reseal", err)
 	}
 	return errs

@@ -206,6 +206,35 @@ func (s *suite) due(t *testing.T) {
 		equal(t, "all are leased", len(claim("c", 10, "slack")), 0)
 		equal(t, "the claim is a lease", must[bool](t)(st.FailRefresh(t.Context(), store.FailRefresh{TenantID: "t0", ID: want[0], Owner: "a", SeenGen: 1, Code: "x", RetryIn: time.Hour})), true)
 	})
+	s.sentence(t, "a claim that names keys leaves rows under others as they are", func(t *testing.T, st store.Store) {
+		var ids []string
+		for _, key := range []string{"k1", "k2", ""} {
+			c := s.fresh("t"+key, "slack")
+			c.RefreshIn, c.KeyID = time.Millisecond, key
+			if key == "" {
+				c.AccessToken, c.RefreshToken = nil, nil
+			}
+			ids = append(ids, s.put(t, st, c).ID)
+			wait(t, 2*time.Millisecond)
+		}
+		wait(t, 10*time.Millisecond)
+		read := func() store.Integration {
+			in := must[store.Integration](t)(st.Get(t.Context(), "tk1", ids[0]))
+			in.ReadAt = time.Time{}
+			return in
+		}
+		before := read()
+		claim := func(keys ...string) []string {
+			var got []string
+			for _, in := range must[[]store.Integration](t)(st.ClaimDue(t.Context(), store.ClaimDue{Owner: "a", Limit: 10, TTL: time.Minute, Providers: []string{"slack"}, Keys: keys})) {
+				got = append(got, in.ID)
+			}
+			return got
+		}
+		equal(t, "under k2, k3 or none", claim("k3", "k2"), ids[1:])
+		equal(t, "the other row", read(), before)
+		equal(t, "under any", claim(), ids[:1])
+	})
 	s.sentence(t, "a row is given to one claimer at a time", func(t *testing.T, st store.Store) {
 		for i := range 40 {
 			c := s.fresh(fmt.Sprintf("t%d", i), "slack")

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS {p}integrations (
   KEY {p}integrations_due (status, next_refresh_at, id),
   KEY {p}integrations_ext (provider, external_id),
   KEY {p}integrations_alias (provider, external_alias),
-  KEY {p}integrations_key (key_id)
+  KEY {p}integrations_key (key_id, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 CREATE TABLE IF NOT EXISTS {p}oauth_flows (
@@ -91,7 +91,8 @@ CREATE TABLE IF NOT EXISTS {p}webhook_inbox (
   UNIQUE (provider, body_hash, integration_id),
   KEY {p}webhook_inbox_due (status, run_at, id),
   KEY {p}webhook_inbox_tenant (tenant_id, received_at),
-  KEY {p}webhook_inbox_end (status, updated_at)
+  KEY {p}webhook_inbox_end (status, updated_at),
+  KEY {p}webhook_inbox_key (key_id, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 CREATE TABLE IF NOT EXISTS {p}checkpoints (
@@ -121,7 +122,8 @@ CREATE TABLE IF NOT EXISTS {p}webhook_endpoints (
   created_at         BIGINT NOT NULL,
   clashes            INT NOT NULL DEFAULT 0,
   UNIQUE (provider, path_hash),
-  KEY {p}webhook_endpoints_of (tenant_id, integration_id)
+  KEY {p}webhook_endpoints_of (tenant_id, integration_id),
+  KEY {p}webhook_endpoints_key (key_id, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 CREATE TABLE IF NOT EXISTS {p}subscriptions (

@@ -38,7 +38,7 @@ CREATE TABLE {p}integrations (
 CREATE INDEX {p}integrations_due ON {p}integrations (next_refresh_at, id) WHERE status = 'active' AND next_refresh_at > 0;
 CREATE INDEX {p}integrations_ext ON {p}integrations (provider, external_id);
 CREATE INDEX {p}integrations_alias ON {p}integrations (provider, external_alias);
-CREATE INDEX {p}integrations_key ON {p}integrations (key_id);
+CREATE INDEX {p}integrations_key ON {p}integrations (key_id, id);
 
 CREATE TABLE {p}oauth_flows (
   state_hash         TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -90,6 +90,7 @@ CREATE TABLE {p}webhook_inbox (
 CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0;
 CREATE INDEX {p}webhook_inbox_tenant ON {p}webhook_inbox (tenant_id, received_at);
 CREATE INDEX {p}webhook_inbox_end ON {p}webhook_inbox (status, updated_at);
+CREATE INDEX {p}webhook_inbox_key ON {p}webhook_inbox (key_id, id) WHERE status <> 1;
 
 CREATE TABLE {p}checkpoints (
   tenant_id          TEXT COLLATE "C" NOT NULL,
@@ -118,6 +119,7 @@ CREATE TABLE {p}webhook_endpoints (
   UNIQUE (provider, path_hash)
 );
 CREATE INDEX {p}webhook_endpoints_of ON {p}webhook_endpoints (tenant_id, integration_id);
+CREATE INDEX {p}webhook_endpoints_key ON {p}webhook_endpoints (key_id, id);
 
 CREATE TABLE {p}subscriptions (
   tenant_id          TEXT COLLATE "C" NOT NULL,
