@@ -126,10 +126,11 @@ func (m *Manager) syncs(h *token.Handle) providers.Syncs {
 	if !ok {
 		return nil
 	}
-	return checkpoints{c, store.Ref{TenantID: h.TenantID(), ID: h.ID()}}
+	return checkpoints{m, c, store.Ref{TenantID: h.TenantID(), ID: h.ID()}}
 }
 
 type checkpoints struct {
+	m     *Manager
 	store store.Checkpoints
 	ref   store.Ref
 }
@@ -139,6 +140,9 @@ func (c checkpoints) Load(ctx context.Context, name string) ([]byte, int64, erro
 }
 
 func (c checkpoints) Save(ctx context.Context, name string, value []byte, version int64) (int64, error) {
+	if err := c.m.here(ctx, c.ref); err != nil {
+		return 0, err
+	}
 	v, err := c.store.SaveCheckpoint(ctx, c.ref, name, value, version)
 	if errors.Is(err, store.ErrConflict) {
 		return 0, fmt.Errorf("%w: checkpoint was saved by somebody else", ErrConflict)
@@ -147,6 +151,9 @@ func (c checkpoints) Save(ctx context.Context, name string, value []byte, versio
 }
 
 func (c checkpoints) TryLease(ctx context.Context, name, owner string, ttl time.Duration) (bool, error) {
+	if err := c.m.here(ctx, c.ref); err != nil {
+		return false, err
+	}
 	return c.store.TryLease(ctx, c.ref, name, owner, ttl)
 }
 

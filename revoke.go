@@ -37,7 +37,8 @@ func (m *Manager) endAtProvider(ctx context.Context, in store.Integration, subs 
 }
 
 // endGrant ends subscriptions and the grant that a row holds, or held. An error may
-// come with any end: it is of the subscriptions then.
+// come with any end: it is of the subscriptions then. With "" it is the store's, and
+// nothing was revoked.
 func (m *Manager) endGrant(ctx context.Context, in store.Integration, subs []providers.Subscription) (GrantEnd, error) {
 	if len(in.AccessToken) == 0 {
 		return GrantNone, nil
@@ -72,7 +73,7 @@ func (m *Manager) revoke(ctx context.Context, p *provider, in store.Integration,
 	used, err := m.inUse(ctx, p, in, r)
 	switch {
 	case err != nil:
-		return GrantFailed, err
+		return "", err
 	case used:
 		return GrantInUse, nil
 	}

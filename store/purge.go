@@ -5,7 +5,7 @@ import "context"
 // Purger is an optional ability of a [Store]: removing a tenant.
 type Purger interface {
 	// PurgeRows removes up to limit rows of a tenant from a table and reports how
-	// many. Of integrations it removes those that are [Disconnected] only: a grant
+	// many; 0 means that none is left, also where others remove them too. Of integrations it removes those that are [Disconnected] only: a grant
 	// that is connected meanwhile has to be revoked first. Tenant "" has no rows:
 	// unrouted deliveries are nobody's.
 	PurgeRows(ctx context.Context, tenant string, t Table, limit int) (int, error)

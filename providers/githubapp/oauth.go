@@ -344,4 +344,6 @@ func (a *App) Land(q url.Values) (providers.Landing, bool) {
 
 // RevokesOneGrant implements providers.GrantRevoker: one token is revoked. An
 // installation that is removed takes the tokens of all along.
-func (a *App) RevokesOneGrant() bool { return !a.cfg.UninstallOnDisconnect || a.cfg.Mode != ModeInstallation }
+func (a *App) RevokesOneGrant() bool {
+	return !a.cfg.UninstallOnDisconnect || a.cfg.Mode != ModeInstallation
+}

@@ -40,15 +40,24 @@ func (s *Store) PurgeRows(ctx context.Context, tenant string, t store.Table, lim
 		query, opts = from+where+" AND "+tuple(key)+" IN (SELECT "+strings.Join(key, ", ")+" FROM {p}"+string(t)+where+" LIMIT ?)", nil
 		args = []any{tenant, tenant, limit}
 	}
-	var n int64
-	err := s.writeAs(ctx, "purge", opts, func(tx *sql.Tx) (err error) {
-		n, err = s.exec(ctx, tx, query, args...)
-		return err
-	})
-	if err != nil {
-		return 0, err
+	for {
+		var n int64
+		err := s.writeAs(ctx, "purge", opts, func(tx *sql.Tx) (err error) {
+			n, err = s.exec(ctx, tx, query, args...)
+			return err
+		})
+		if err != nil || n > 0 {
+			return int(n), err
+		}
+		// Somebody else may have removed the very rows that were picked.
+		var left int
+		if err := s.db.QueryRowContext(ctx, s.text("SELECT COUNT(*) FROM (SELECT 1 FROM {p}"+string(t)+where+" LIMIT 1) l"), tenant).Scan(&left); err != nil {
+			return 0, fmt.Errorf("integrations/store/sqlstore: purge: %w", ended(ctx, err))
+		}
+		if left == 0 {
+			return 0, nil
+		}
 	}
-	return int(n), nil
 }
 
 // holdFlow keeps the flow of a connect from being removed before the connect is
