@@ -561,6 +561,39 @@ func TestPurgeWaitsForOtherReplicas(t *testing.T) {
 	})
 }
 
+// slowInbox takes its time to store a webhook, as long as the receiver allows.
+type slowInbox struct {
+	*memstore.Store
+	lasts time.Duration
+}
+
+func (s slowInbox) InsertDeliveries(ctx context.Context, ds []store.Delivery) ([]bool, error) {
+	time.Sleep(s.lasts)
+	return s.Store.InsertDeliveries(ctx, ds)
+}
+
+// TestPurgeWaitsForAWebhookOnItsWay: one that was routed before leaves no row.
+func TestPurgeWaitsForAWebhookOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPurging(t)
+		st := slowInbox{memstore.New(), 9900 * time.Millisecond}
+		cfg := p.cfg
+		cfg.Store, cfg.CacheFor, cfg.CommitBudget = st, time.Second, time.Second
+		m := p.kit.Use(cfg)
+		p.kit.Connect("t1", acmeKey, "A-t1")
+		answered := make(chan int, 1)
+		go func() { answered <- p.kit.Send(p.event("t1", "late")).StatusCode }()
+		synctest.Wait() // it is routed
+		r, err := m.Purge(t.Context(), "t1")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, <-answered)
+		require.Equal(t, 2, r.Removed.Deliveries, "the change of the connect and the webhook")
+		left, err := st.ListDeliveries(t.Context(), store.DeliveryQuery{TenantID: "t1"})
+		require.NoError(t, err)
+		require.Empty(t, left)
+	})
+}
+
 func TestAPurgedTenantsRecordInTheJournalIsRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrashed(t)
