@@ -243,6 +243,11 @@ func (m *Manager) bind(ctx context.Context, p *provider, flow store.Flow, accoun
 		return codeTaken, ErrAccountTaken
 	case errors.Is(err, ErrAccountMismatch):
 		return codeMismatch, ErrAccountMismatch
+	case errors.Is(err, store.ErrNotFound):
+		// The flow went with its tenant meanwhile.
+		account.Grant.ProviderData = account.ProviderData
+		m.revokeOrphan(ctx, store.Integration{TenantID: flow.TenantID, Provider: p.info.Key, ExternalID: account.ExternalID}, account.Grant)
+		return codeState, err
 	case err != nil:
 		return codeInternal, err
 	}
@@ -315,7 +320,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 		scopes = flow.Scopes
 	}
 	c := store.Connect{
-		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen,
+		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen, StateHash: flow.StateHash,
 		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
 		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID),
 		Scopes:    scopes, ProviderData: a.ProviderData,
@@ -345,6 +350,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	}
 	m.vault.Forget(c.TenantID, c.ID)
 	m.wake()
+	m.endReplaced(ctx, p, old)
 	return nil
 }
 

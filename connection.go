@@ -102,7 +102,7 @@ func (s *source) Syncs() providers.Syncs {
 	if !ok {
 		return nil
 	}
-	return checkpoints{c, s.ref()}
+	return checkpoints{s.m, c, s.ref()}
 }
 
 func (s *source) Endpoints() providers.Endpoints {
@@ -141,6 +141,7 @@ func snapshot(in store.Integration) providers.Snapshot {
 }
 
 type checkpoints struct {
+	m     *Manager
 	store store.Checkpoints
 	ref   store.Ref
 }
@@ -150,6 +151,9 @@ func (c checkpoints) Load(ctx context.Context, name string) ([]byte, int64, erro
 }
 
 func (c checkpoints) Save(ctx context.Context, name string, value []byte, version int64) (int64, error) {
+	if err := c.m.here(ctx, c.ref); err != nil {
+		return 0, err
+	}
 	v, err := c.store.SaveCheckpoint(ctx, c.ref, name, value, version)
 	if errors.Is(err, store.ErrConflict) {
 		return 0, fmt.Errorf("%w: checkpoint was saved by somebody else", ErrConflict)
@@ -158,6 +162,9 @@ func (c checkpoints) Save(ctx context.Context, name string, value []byte, versio
 }
 
 func (c checkpoints) TryLease(ctx context.Context, name, owner string, ttl time.Duration) (bool, error) {
+	if err := c.m.here(ctx, c.ref); err != nil {
+		return false, err
+	}
 	return c.store.TryLease(ctx, c.ref, name, owner, ttl)
 }
 

@@ -50,6 +50,9 @@ func (m *Manager) webhookURL(p *provider) string {
 }
 
 func (e endpoints) Open(ctx context.Context) (providers.Endpoint, error) {
+	if err := e.m.here(ctx, e.ref); err != nil {
+		return providers.Endpoint{}, err
+	}
 	segment, secret := newSecret(), newSigningSecret()
 	row := store.Endpoint{
 		ID: newID(), TenantID: e.ref.TenantID, IntegrationID: e.ref.ID, Provider: e.provider, PathHash: hash(segment),
@@ -95,6 +98,9 @@ func (e endpoints) List(ctx context.Context) ([]string, error) {
 func (e endpoints) Save(ctx context.Context, s providers.Subscription) error {
 	if s.Name == "" || len(s.Name) > 191 || len(s.RemoteID) > 191 {
 		return fmt.Errorf("%w: name or id of a subscription is empty or over 191 bytes", ErrInvalid)
+	}
+	if err := e.m.here(ctx, e.ref); err != nil {
+		return err
 	}
 	if err := e.store.PutSubscription(ctx, store.Subscription{
 		TenantID: e.ref.TenantID, IntegrationID: e.ref.ID, Provider: e.provider,

@@ -146,6 +146,7 @@ type provider struct {
 	http       *http.Client // to the provider's hosts, without a token
 	renewer    providers.Renewer
 	revoker    providers.Revoker
+	revokesOne bool // grant, and no other of the account
 	lifecycle  providers.LifecycleReader
 	classifier providers.AnswerClassifier
 	budgets    providers.BudgetKeeper
@@ -323,6 +324,9 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.http = providers.NewClient(hosts, m.cfg.Transport, m.cfg.HTTPTimeout)
 	r.renewer, _ = p.(providers.Renewer)
 	r.revoker, _ = p.(providers.Revoker)
+	if g, ok := p.(providers.GrantRevoker); ok {
+		r.revokesOne = g.RevokesOneGrant()
+	}
 	r.lifecycle, _ = p.(providers.LifecycleReader)
 	r.classifier, _ = p.(providers.AnswerClassifier)
 	r.budgets, _ = p.(providers.BudgetKeeper)

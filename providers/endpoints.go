@@ -65,7 +65,8 @@ func (c *Connection) WebhookURL() string { return c.cfg.WebhookURL }
 
 // OpenEndpoint makes a webhook endpoint of this integration's own. Without a
 // store that keeps them, or webhooks configured, the error wraps
-// errors.ErrUnsupported.
+// errors.ErrUnsupported; for an integration that is over, [ErrDisconnected] or
+// [ErrNotConnected].
 func (c *Connection) OpenEndpoint(ctx context.Context) (Endpoint, error) {
 	e := c.origin.Endpoints()
 	if e == nil {
@@ -93,7 +94,8 @@ func (c *Connection) EndpointIDs(ctx context.Context) ([]string, error) {
 	return e.List(ctx)
 }
 
-// SaveSubscription inserts or replaces a subscription by its name.
+// SaveSubscription inserts or replaces a subscription by its name. The error wraps
+// [ErrDisconnected] or [ErrNotConnected] for an integration that is over.
 func (c *Connection) SaveSubscription(ctx context.Context, s Subscription) error {
 	e := c.origin.Endpoints()
 	if e == nil {

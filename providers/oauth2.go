@@ -58,6 +58,11 @@ type OAuth2Config struct {
 
 	// RevokeURL is the RFC 7009 endpoint, "" when there is none.
 	RevokeURL string
+	// RevokesOneGrant says that RevokeURL ends the grant of the token it is given
+	// and no other of the account (RFC 7009 leaves that to the server). Then a
+	// grant is revoked also while another integration uses the account, and when a
+	// reconnect replaces it. Defaults to false: revoking one may end all.
+	RevokesOneGrant bool
 
 	// Webhook, when not nil, receives the provider's webhooks.
 	Webhook *OAuth2Webhook
@@ -86,6 +91,7 @@ var (
 	_ Provider        = (*oauth2Provider)(nil)
 	_ Renewer         = (*oauth2Provider)(nil)
 	_ Revoker         = (*oauth2Provider)(nil)
+	_ GrantRevoker    = (*oauth2Provider)(nil)
 	_ WebhookReceiver = (*oauth2Provider)(nil)
 )
 
@@ -219,6 +225,9 @@ func (p *oauth2Provider) Revoke(ctx context.Context, r Revocation) error {
 	_, err := r.Client.Do(ctx, req)
 	return err
 }
+
+// RevokesOneGrant implements GrantRevoker.
+func (p *oauth2Provider) RevokesOneGrant() bool { return p.cfg.RevokesOneGrant }
 
 func (p *oauth2Provider) WebhookSource() (webhook.Source, error) {
 	if p.cfg.Webhook == nil {

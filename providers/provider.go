@@ -170,6 +170,14 @@ type (
 		Revoke(ctx context.Context, r Revocation) error
 	}
 
+	// GrantRevoker is an ability of a [Revoker] that may end the grant it is given
+	// and no other of the same account. Without it a grant is left to its own end
+	// while another integration uses the account.
+	GrantRevoker interface {
+		// RevokesOneGrant reports whether Revoke leaves other grants alone.
+		RevokesOneGrant() bool
+	}
+
 	// WebhookReceiver has webhooks. WebhookSource returns an error wrapping
 	// errors.ErrUnsupported when the configuration has no secret to verify with.
 	WebhookReceiver interface {

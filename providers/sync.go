@@ -50,7 +50,8 @@ func (p *Checkpoint) Load(ctx context.Context) ([]byte, error) {
 }
 
 // Save stores a value. It returns an error wrapping [ErrConflict] when somebody
-// else saved since this Checkpoint loaded or saved.
+// else saved since this Checkpoint loaded or saved, [ErrDisconnected] or
+// [ErrNotConnected] for an integration that is over.
 func (p *Checkpoint) Save(ctx context.Context, value []byte) error {
 	if p.syncs == nil {
 		return errNoSyncs
@@ -71,7 +72,8 @@ type Lease struct {
 }
 
 // TryLease takes the named lease of this integration for ttl. False means
-// somebody else has it.
+// somebody else has it. The error wraps [ErrDisconnected] or [ErrNotConnected] for
+// an integration that is over.
 func (c *Connection) TryLease(ctx context.Context, name string, ttl time.Duration) (*Lease, bool, error) {
 	syncs := c.origin.Syncs()
 	if syncs == nil {

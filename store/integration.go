@@ -117,6 +117,9 @@ type Connect struct {
 	ID, TenantID, Provider, Label string
 	// SeenGen is the TokenGen the caller read, 0 when there was no row.
 	SeenGen int64
+	// StateHash, when not "", is that of the flow the grant comes from, which must
+	// still be there, used or not: one that was removed brings nothing any more.
+	StateHash string
 
 	ExternalID, ExternalAlias string
 	ExclusiveKey              string

@@ -48,7 +48,7 @@ var (
 
 // Store keeps integrations and one-time OAuth flows. It is all the library
 // needs to connect accounts and to call providers. [Inbox], [Checkpoints],
-// [Endpoints] and [Admin] are further abilities, found by type assertion.
+// [Endpoints], [Admin] and [Purger] are further abilities, found by type assertion.
 type Store interface {
 	// Check reports whether the store can be used: it is reachable and its
 	// schema is the one this version of the library needs. It returns an error
@@ -75,6 +75,8 @@ type Integrations interface {
 	// provider, whose account has given that name up. If another row holds
 	// c.ExclusiveKey nothing changes and the error wraps [ErrTaken]; of any
 	// number of concurrent calls with one exclusive key exactly one succeeds.
+	// If the tenant has no flow c.StateHash any more nothing changes and the error
+	// wraps [ErrNotFound]; a flow that is removed afterwards is removed after this.
 	// c.Change is inserted in the same transaction.
 	Connect(ctx context.Context, c Connect) (Integration, error)
 

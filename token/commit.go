@@ -129,7 +129,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 	h.forget()
 	row, _, err := h.look(ctx)
 	gone := errors.Is(err, store.ErrNotFound)
-	if (gone || err == nil && leftAccount(row, u.in)) && v.cfg.Orphan != nil {
+	if (gone || err == nil && anotherGrant(row, u.in)) && v.cfg.Orphan != nil {
 		v.cfg.Orphan(ctx, u.in, u.grant)
 	}
 	if err == nil || gone {
@@ -147,10 +147,11 @@ func (h *Handle) seal(u *unsaved) (err error) {
 	return err
 }
 
-// leftAccount reports whether a row has nothing to do any more with the account that it
-// was of.
-func leftAccount(row, was store.Integration) bool {
-	return row.Status == store.Disconnected || row.Status == store.Revoked || was.ExternalID != "" && row.ExternalID != was.ExternalID
+// anotherGrant reports whether a row has nothing to do any more with the grant that
+// it was of: it is over, or somebody connected since.
+func anotherGrant(row, was store.Integration) bool {
+	return row.Status == store.Disconnected || row.Status == store.Revoked ||
+		was.ExternalID != "" && row.ExternalID != was.ExternalID || !row.ConnectedAt.Equal(was.ConnectedAt)
 }
 
 // renewedState is what the row says, or will say, once the grant is stored at

@@ -55,7 +55,7 @@ const recordVersion = 1
 // got the answer, and their lives.
 type record struct {
 	Version                                int
-	TenantID, ID, Provider                 string
+	TenantID, ID, Provider, ExternalID     string
 	SpentGen                               int64
 	AccessToken, RefreshToken              []byte
 	KeyID                                  string
@@ -117,7 +117,7 @@ func (h *Handle) appendRecord(ctx context.Context, u *unsaved) (string, error) {
 	}
 	g := u.grant
 	plain, err := json.Marshal(record{
-		Version: recordVersion, TenantID: h.TenantID(), ID: h.ID(), Provider: h.Provider(), SpentGen: u.in.TokenGen,
+		Version: recordVersion, TenantID: h.TenantID(), ID: h.ID(), Provider: h.Provider(), ExternalID: u.in.ExternalID, SpentGen: u.in.TokenGen,
 		AccessToken: u.access, RefreshToken: u.refresh, KeyID: u.keyID, Scopes: g.Scopes, ProviderData: g.ProviderData,
 		Answered:  time.Now().Add(u.answered - v.clock.now()).UnixMilli(),
 		ExpiresIn: g.ExpiresIn, RefreshIn: h.refreshIn(g), RefreshExpiresIn: g.RefreshExpiresIn,

@@ -60,7 +60,7 @@ func (w *waiting) of(tenant, id string) map[string]record {
 // processes at once, and without a journal it does nothing.
 //
 // Each record that is stored or overtaken is removed; the grant of one whose
-// integration was disconnected is given to VaultConfig.Orphan. Those that the store
+// integration was disconnected or removed is given to VaultConfig.Orphan. Those that the store
 // failed for or that cannot be opened are kept for the next replay; an integration
 // whose record was read is not renewed before the record is settled. The error joins
 // what went wrong and wraps crypto.ErrUnknownKey when a key is missing. After Shutdown
@@ -148,7 +148,7 @@ func (v *Vault) settle(ctx context.Context, id string, r record) (stored, settle
 func (v *Vault) replay(ctx context.Context, r record) (stored, settled bool, err error) {
 	in, err := within(ctx, v, func(ctx context.Context) (store.Integration, error) { return v.cfg.Store.Get(ctx, r.TenantID, r.ID) })
 	if errors.Is(err, store.ErrNotFound) {
-		in, err = store.Integration{Status: "deleted"}, nil
+		in, err = store.Integration{ID: r.ID, TenantID: r.TenantID, Provider: r.Provider, ExternalID: r.ExternalID, Status: deleted}, nil
 	}
 	if err != nil {
 		return false, false, err
@@ -177,9 +177,13 @@ func (v *Vault) replay(ctx context.Context, r record) (stored, settled bool, err
 	return false, true, nil
 }
 
-// dropOrphan has the grant of a record revoked if its row was disconnected.
+// deleted is the status of a row that is not there.
+const deleted store.Status = "deleted"
+
+// dropOrphan has the grant of a record revoked if its row was disconnected or
+// removed.
 func (v *Vault) dropOrphan(ctx context.Context, in store.Integration, r record) error {
-	if v.cfg.Orphan == nil || in.Status != store.Disconnected && in.Status != store.Revoked {
+	if v.cfg.Orphan == nil || in.Status != store.Disconnected && in.Status != store.Revoked && in.Status != deleted {
 		return nil
 	}
 	sealed := in

@@ -109,24 +109,35 @@ func TestAReplayTellsThatARenewalRecovered(t *testing.T) {
 	})
 }
 
-func TestAReplayGivesTheGrantOfADisconnectedOneAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 0)
-		j := w.died()
-		_, err := w.st.SetStatus(t.Context(), store.SetStatus{TenantID: "t", ID: "id", To: store.Disconnected, Wipe: true})
-		require.NoError(t, err)
-		var orphans []string
-		p := w.process(j, nil, func(cfg *token.VaultConfig) {
-			cfg.Orphan = func(_ context.Context, in store.Integration, g token.Grant) {
-				orphans = append(orphans, in.ID+" "+g.RefreshToken.Reveal())
-			}
+func TestAReplayGivesTheGrantOfOneThatIsOverAway(t *testing.T) {
+	for name, end := range map[string]func(w *world) error{
+		"disconnected": func(w *world) error {
+			_, err := w.st.SetStatus(w.t.Context(), store.SetStatus{TenantID: "t", ID: "id", To: store.Disconnected, Wipe: true})
+			return err
+		},
+		"removed": func(w *world) error { return w.st.Delete(w.t.Context(), "t", "id") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 0)
+				j := w.died()
+				row, err := w.st.Get(t.Context(), "t", "id")
+				require.NoError(t, err)
+				require.NotEmpty(t, row.ExternalID)
+				require.NoError(t, end(w))
+				var orphans []string
+				p := w.process(j, nil, func(cfg *token.VaultConfig) {
+					cfg.Orphan = func(_ context.Context, in store.Integration, g token.Grant) {
+						orphans = append(orphans, in.TenantID+" "+in.ID+" "+in.Provider+" "+in.ExternalID+" "+g.RefreshToken.Reveal())
+					}
+				})
+				done, err := p.Replay(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, token.Replayed{Overtaken: 1}, done)
+				require.Equal(t, []string{"t id p " + row.ExternalID + " " + w.p.current}, orphans)
+			})
 		})
-		done, err := p.Replay(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, token.Replayed{Overtaken: 1}, done)
-		require.Len(t, orphans, 1)
-		require.Equal(t, "id "+w.p.current, orphans[0])
-	})
+	}
 }
 
 // TestNothingIsRenewedBeforeItsRecord: a store that was out at the replay and is

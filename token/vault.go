@@ -44,9 +44,10 @@ type VaultConfig struct {
 	Change func(in store.Integration, t Turn) (*store.Delivery, error)
 	// Attach is called once for each handle; Handle.Attached returns its result.
 	Attach func(h *Handle) any
-	// Orphan is told of a fresh grant whose row was disconnected, removed or given
-	// to another account while it was fetched: nobody knows of it, so it should be
-	// revoked. Nil forgets it.
+	// Orphan is told of a fresh grant whose row was disconnected, removed or
+	// connected anew while it was fetched: nobody knows of it, so it should be
+	// revoked, unless that would end the grant that is in the row now. Nil forgets
+	// it.
 	Orphan func(ctx context.Context, in store.Integration, g Grant)
 	// Observe is told of each renewal. It must not block.
 	Observe func(e Event)

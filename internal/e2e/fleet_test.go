@@ -43,6 +43,7 @@ type fleet struct {
 	t      testing.TB
 	kit    *integrationstest.Kit
 	orders orders
+	db     *sql.DB
 	store  *sqlstore.Store
 	cipher crypto.Cipher
 	expire func() // ends the access tokens of all rows
@@ -105,7 +106,7 @@ func (s server) fleet(t testing.TB) *fleet {
 }
 
 func newFleet(t testing.TB, db *sql.DB, st *sqlstore.Store, o orders) *fleet {
-	f := &fleet{t: t, kit: integrationstest.New(t), store: st, replicas: map[string]*process{}}
+	f := &fleet{t: t, kit: integrationstest.New(t), db: db, store: st, replicas: map[string]*process{}}
 	key, err := crypto.GenerateKey("k1")
 	require.NoError(t, err)
 	f.cipher, err = crypto.NewKeyring(key)

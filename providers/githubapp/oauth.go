@@ -341,3 +341,9 @@ func (a *App) Land(q url.Values) (providers.Landing, bool) {
 	}
 	return providers.Landing{}, false
 }
+
+// RevokesOneGrant implements providers.GrantRevoker: one token is revoked. An
+// installation that is removed takes the tokens of all along.
+func (a *App) RevokesOneGrant() bool {
+	return !a.cfg.UninstallOnDisconnect || a.cfg.Mode != ModeInstallation
+}

@@ -162,6 +162,11 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	return err
 }
 
+// RevokesOneGrant implements providers.GrantRevoker: of up to five grants of a user
+// the one of the token ends (help.salesforce.com, "Revoke OAuth Tokens", checked
+// 2026-11).
+func (a *App) RevokesOneGrant() bool { return true }
+
 func (a *App) request(host string, form url.Values, read func(token.Answer) (token.Grant, error)) token.Request {
 	return token.Request{
 		URL: "https://" + host + tokenPath, Form: form, AuthStyle: oauth2.AuthStyleInParams,

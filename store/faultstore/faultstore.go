@@ -18,6 +18,7 @@ type Full interface {
 	store.Checkpoints
 	store.Endpoints
 	store.Admin
+	store.Purger
 }
 
 // When says which half of a call fails.

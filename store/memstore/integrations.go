@@ -17,6 +17,9 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 		return store.Integration{}, err
 	}
 	defer unlock()
+	if f := s.flows[c.StateHash]; c.StateHash != "" && (f == nil || f.TenantID != c.TenantID) {
+		return store.Integration{}, fmt.Errorf("integrations/store/memstore: connect: flow: %w", store.ErrNotFound)
+	}
 	t := now()
 	row := s.findLabel(c.TenantID, c.Provider, c.Label)
 	if c.SeenGen > 0 {

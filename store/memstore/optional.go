@@ -51,8 +51,10 @@ func (s *Store) Checkpoint(ctx context.Context, ref store.Ref, name string) ([]b
 		return nil, 0, err
 	}
 	defer unlock()
-	c := s.checkpoint(ref, name)
-	return clone(c.value), c.version, nil
+	if c := s.checkpoints[checkpointKey{ref, name}]; c != nil {
+		return clone(c.value), c.version, nil
+	}
+	return nil, 0, nil
 }
 
 // SaveCheckpoint implements store.Checkpoints.

@@ -31,6 +31,7 @@ var (
 	_ store.Checkpoints = (*Store)(nil)
 	_ store.Endpoints   = (*Store)(nil)
 	_ store.Admin       = (*Store)(nil)
+	_ store.Purger      = (*Store)(nil)
 )
 
 // New returns an empty store.

@@ -72,6 +72,9 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	}
 	var out store.Integration
 	err = s.write(ctx, "connect", func(tx *sql.Tx) error {
+		if err := s.holdFlow(ctx, tx, c); err != nil {
+			return err
+		}
 		put := s.replaceGrant
 		if c.SeenGen == 0 {
 			put = s.insertIntegration
@@ -97,7 +100,7 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 		out, err = s.get(ctx, tx, "connect", "id = ? AND tenant_id = ?", c.ID, c.TenantID)
 		return err
 	})
-	if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrTaken) && ctx.Err() == nil && c.ExclusiveKey != "" {
+	if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrTaken) && !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil && c.ExclusiveKey != "" {
 		// Two connects that replace grants may pass the look at the exclusive key
 		// together and meet at its index. What the driver calls that is not looked
 		// into: the rows tell.

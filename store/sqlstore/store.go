@@ -45,6 +45,7 @@ var (
 	_ store.Checkpoints = (*Store)(nil)
 	_ store.Endpoints   = (*Store)(nil)
 	_ store.Admin       = (*Store)(nil)
+	_ store.Purger      = (*Store)(nil)
 )
 
 // New returns a store over db. It does not touch the database; faults of the

@@ -254,5 +254,11 @@ func (s *suite) everyOptionalCall(ctx context.Context, st store.Store) map[strin
 		_, err = ad.Reseal(ctx, store.SealedTokens, []store.Reseal{{Old: store.Sealed{TenantID: "t1", ID: "i1", Gen: 1}}})
 		note("Reseal", err)
 	}
+	if pu, has := st.(store.Purger); has {
+		for _, table := range tenantTables {
+			_, err := pu.PurgeRows(ctx, "t1", table, 10)
+			note("PurgeRows of "+string(table), err)
+		}
+	}
 	return errs
 }

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("Endpoints", s.endpoints)
 	t.Run("Subscriptions", s.subscriptions)
 	t.Run("Admin", s.admin)
+	t.Run("Purger", s.purger)
 }
 
 type suite struct {
