@@ -20,6 +20,8 @@ const (
 	maxID = 191
 	// maxHeader is the longest header value that is kept.
 	maxHeader = 1024
+	// rowOverhead is about what a row takes besides its body and headers.
+	rowOverhead = 1024
 )
 
 // Faults of a Source.
@@ -29,7 +31,7 @@ var (
 )
 
 // accept does what a verified request asks for and answers it.
-func (rc *Receiver) accept(ctx context.Context, req *Request) answer {
+func (rc *Receiver) accept(ctx context.Context, req *Request, body *bodyBuffer) answer {
 	receipt, err := rc.cfg.Source.Read(req)
 	if err == nil {
 		err = checkNotices(receipt.Notices)
@@ -55,9 +57,13 @@ func (rc *Receiver) accept(ctx context.Context, req *Request) answer {
 	// From here on the event is the provider's, whoever hangs up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	a, err := rc.store(ctx, req, receipt.Notices)
+	a, err := rc.store(ctx, req, body, receipt.Notices)
 	if err != nil {
-		rc.cfg.Logger.ErrorContext(ctx, "verified webhook not stored", "provider", rc.cfg.Provider, "error", err)
+		args := []any{"provider", rc.cfg.Provider, "error", err}
+		if p, ok := errors.AsType[*PanicError](err); ok {
+			args = append(args, "stack", string(p.Stack))
+		}
+		rc.cfg.Logger.ErrorContext(ctx, "verified webhook not stored", args...)
 		return unavailable(http.StatusServiceUnavailable, err)
 	}
 	if rc.cfg.Wake != nil {
@@ -67,11 +73,19 @@ func (rc *Receiver) accept(ctx context.Context, req *Request) answer {
 	return a
 }
 
-// store inserts a row for each notice and target, all in one transaction.
-func (rc *Receiver) store(ctx context.Context, req *Request, notices []Notice) (answer, error) {
+// store inserts a row for each notice and target, all in one transaction. Once the
+// rows are made the request's body is given up: they are what waits.
+func (rc *Receiver) store(ctx context.Context, req *Request, body *bodyBuffer, notices []Notice) (answer, error) {
 	rows, err := rc.rows(ctx, req, notices)
 	if err != nil {
 		return answer{}, err
+	}
+	var size int64
+	for i := range rows {
+		size += rowOverhead + int64(len(rows[i].Body)+len(rows[i].Headers))
+	}
+	if req.Body = nil; !body.exchange(size) {
+		return answer{}, errBudget
 	}
 	isNew, err := rc.cfg.Inbox.InsertDeliveries(ctx, rows)
 	if err != nil {
@@ -110,13 +124,14 @@ func (rc *Receiver) rows(ctx context.Context, req *Request, notices []Notice) ([
 			sum := sha256.Sum256(body)
 			hash = hex.EncodeToString(sum[:])
 		}
+		plain := rc.cfg.Budget.packers.pack(body)
 		for _, t := range targets {
 			d := store.Delivery{
 				ID: NewID(), Provider: rc.cfg.Provider, DeliveryID: n.DeliveryID, BodyHash: hash,
 				TenantID: t.TenantID, IntegrationID: t.IntegrationID, ExternalID: n.Account,
 				EventType: n.Type, OrderKey: n.OrderKey, Headers: headers, OccurredAt: n.OccurredAt,
 			}
-			if d.Body, err = SealBody(rc.cfg.Cipher, d, body); err != nil {
+			if d.Body, err = rc.cfg.Cipher.Seal(nil, plain, BodyBinding(d)); err != nil {
 				return nil, err
 			}
 			if d.KeyID, err = rc.cfg.Cipher.KeyID(d.Body); err != nil {
