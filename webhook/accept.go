@@ -28,6 +28,7 @@ const (
 var (
 	errNotice = errors.New("integrations/webhook: source read a delivery id, type, account or order key that is missing, too long or not plain text")
 	errReply  = errors.New("integrations/webhook: source replies with a status that does not exist")
+	errCipher = errors.New("integrations/webhook: cipher sealed a body to nothing")
 )
 
 // accept does what a verified request asks for and answers it.
@@ -66,11 +67,18 @@ func (rc *Receiver) accept(ctx context.Context, req *Request, body *bodyBuffer) 
 		rc.cfg.Logger.ErrorContext(ctx, "verified webhook not stored", args...)
 		return unavailable(http.StatusServiceUnavailable, err)
 	}
-	if rc.cfg.Wake != nil {
-		rc.cfg.Wake() // for duplicates too: one of a dead event revives it
-	}
+	rc.wake(ctx) // for duplicates too: one of a dead event revives it
 	a.status, a.reply = status, receipt.Reply
 	return a
+}
+
+// wake tells whoever waits for events. What comes of it is not the sender's.
+func (rc *Receiver) wake(ctx context.Context) {
+	if rc.cfg.Wake == nil {
+		return
+	}
+	defer logPanic(ctx, rc.cfg.Logger, rc.cfg.Provider)
+	rc.cfg.Wake()
 }
 
 // store inserts a row for each notice and target, all in one transaction. Once the
@@ -133,6 +141,9 @@ func (rc *Receiver) rows(ctx context.Context, req *Request, notices []Notice) ([
 			}
 			if d.Body, err = rc.cfg.Cipher.Seal(nil, plain, BodyBinding(d)); err != nil {
 				return nil, err
+			}
+			if len(d.Body) == 0 {
+				return nil, errCipher
 			}
 			if d.KeyID, err = rc.cfg.Cipher.KeyID(d.Body); err != nil {
 				return nil, err

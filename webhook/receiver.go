@@ -117,8 +117,9 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if cfg.Budget == nil {
 		cfg.Budget = NewBudget(0)
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Logger = guardLogger(cfg.Logger)
+	if cfg.Observe != nil {
+		cfg.Observe = guardObserve(cfg.Observe, cfg.Logger)
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
