@@ -121,6 +121,7 @@ type Manager struct {
 	origins   map[string]bool
 	log       *slog.Logger
 	inbox     store.Inbox // nil when the store has none
+	committer *webhook.Committer
 	client    *token.Client
 	vault     *token.Vault
 	providers map[string]*provider
@@ -243,7 +244,11 @@ func (m *Manager) configure() error {
 		}
 		return errors.Join(faults...)
 	}
-	m.inbox, _ = cfg.Store.(store.Inbox)
+	if m.inbox, _ = cfg.Store.(store.Inbox); m.inbox != nil {
+		if m.committer, err = webhook.NewCommitter(m.inbox); err != nil {
+			return err
+		}
+	}
 	if err := m.makeVault(); err != nil {
 		return err
 	}

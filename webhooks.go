@@ -58,7 +58,7 @@ func (m *Manager) addReceiver(p *provider, budget *webhook.Budget) error {
 		return fmt.Errorf("integrations: provider %s has webhooks and the store is no store.Inbox: %w", p.info.Key, errors.ErrUnsupported)
 	}
 	cfg := webhook.ReceiverConfig{
-		Provider: p.info.Key, Source: src, Inbox: m.inbox, Cipher: m.cfg.Cipher, Budget: budget,
+		Provider: p.info.Key, Source: src, Inbox: m.committer, Cipher: m.cfg.Cipher, Budget: budget,
 		URL:   m.base.String() + "/" + p.info.Key + "/webhook",
 		Route: m.router(p.info.Key), Logger: m.log, Wake: m.wake,
 		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },

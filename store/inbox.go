@@ -17,7 +17,8 @@ type Inbox interface {
 	// whether it was new. One that equals a stored delivery in (Provider,
 	// DeliveryID, IntegrationID), or in (Provider, BodyHash, IntegrationID) when
 	// BodyHash is not "", is not stored again; if a stored one that it equals is
-	// dead it becomes pending again, with its counts at 0.
+	// dead it becomes pending again, with its counts at 0. A call that failed may be
+	// repeated with the same IDs: what it stored after all may be told as new.
 	InsertDeliveries(ctx context.Context, ds []Delivery) ([]bool, error)
 
 	// ClaimDeliveries leases up to c.Limit pending deliveries that are due and
@@ -56,6 +57,14 @@ type Inbox interface {
 	// the oldest due pending one has waited, of those that match, or of all when
 	// match is nil.
 	CountDeliveries(ctx context.Context, match []Match) (DeliveryCounts, error)
+}
+
+// ParallelInbox is an optional ability of an [Inbox]: it says how it is best
+// written to.
+type ParallelInbox interface {
+	// ParallelInserts is how many calls of InsertDeliveries at a time are of use:
+	// more only wait for each other. An inbox that does not say takes one.
+	ParallelInserts() int
 }
 
 // DeliveryState is where a delivery stands.

@@ -20,16 +20,19 @@ const (
 	maxID = 191
 	// maxHeader is the longest header value that is kept.
 	maxHeader = 1024
+	// rowOverhead is about what a row takes besides its body and headers.
+	rowOverhead = 1024
 )
 
 // Faults of a Source.
 var (
 	errNotice = errors.New("integrations/webhook: source read a delivery id, type, account or order key that is missing, too long or not plain text")
 	errReply  = errors.New("integrations/webhook: source replies with a status that does not exist")
+	errCipher = errors.New("integrations/webhook: cipher sealed a body to nothing")
 )
 
 // accept does what a verified request asks for and answers it.
-func (rc *Receiver) accept(ctx context.Context, req *Request) answer {
+func (rc *Receiver) accept(ctx context.Context, req *Request, body *bodyBuffer) answer {
 	receipt, err := rc.cfg.Source.Read(req)
 	if err == nil {
 		err = checkNotices(receipt.Notices)
@@ -55,23 +58,42 @@ func (rc *Receiver) accept(ctx context.Context, req *Request) answer {
 	// From here on the event is the provider's, whoever hangs up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	a, err := rc.store(ctx, req, receipt.Notices)
+	a, err := rc.store(ctx, req, body, receipt.Notices)
 	if err != nil {
-		rc.cfg.Logger.ErrorContext(ctx, "verified webhook not stored", "provider", rc.cfg.Provider, "error", err)
+		args := []any{"provider", rc.cfg.Provider, "error", err}
+		if p, ok := errors.AsType[*PanicError](err); ok {
+			args = append(args, "stack", string(p.Stack))
+		}
+		rc.cfg.Logger.ErrorContext(ctx, "verified webhook not stored", args...)
 		return unavailable(http.StatusServiceUnavailable, err)
 	}
-	if rc.cfg.Wake != nil {
-		rc.cfg.Wake() // for duplicates too: one of a dead event revives it
-	}
+	rc.wake(ctx) // for duplicates too: one of a dead event revives it
 	a.status, a.reply = status, receipt.Reply
 	return a
 }
 
-// store inserts a row for each notice and target, all in one transaction.
-func (rc *Receiver) store(ctx context.Context, req *Request, notices []Notice) (answer, error) {
+// wake tells whoever waits for events. What comes of it is not the sender's.
+func (rc *Receiver) wake(ctx context.Context) {
+	if rc.cfg.Wake == nil {
+		return
+	}
+	defer logPanic(ctx, rc.cfg.Logger, rc.cfg.Provider)
+	rc.cfg.Wake()
+}
+
+// store inserts a row for each notice and target, all in one transaction. Once the
+// rows are made the request's body is given up: they are what waits.
+func (rc *Receiver) store(ctx context.Context, req *Request, body *bodyBuffer, notices []Notice) (answer, error) {
 	rows, err := rc.rows(ctx, req, notices)
 	if err != nil {
 		return answer{}, err
+	}
+	var size int64
+	for i := range rows {
+		size += rowOverhead + int64(len(rows[i].Body)+len(rows[i].Headers))
+	}
+	if req.Body = nil; !body.exchange(size) {
+		return answer{}, errBudget
 	}
 	isNew, err := rc.cfg.Inbox.InsertDeliveries(ctx, rows)
 	if err != nil {
@@ -110,14 +132,18 @@ func (rc *Receiver) rows(ctx context.Context, req *Request, notices []Notice) ([
 			sum := sha256.Sum256(body)
 			hash = hex.EncodeToString(sum[:])
 		}
+		plain := rc.cfg.Budget.packers.pack(body)
 		for _, t := range targets {
 			d := store.Delivery{
 				ID: NewID(), Provider: rc.cfg.Provider, DeliveryID: n.DeliveryID, BodyHash: hash,
 				TenantID: t.TenantID, IntegrationID: t.IntegrationID, ExternalID: n.Account,
 				EventType: n.Type, OrderKey: n.OrderKey, Headers: headers, OccurredAt: n.OccurredAt,
 			}
-			if d.Body, err = SealBody(rc.cfg.Cipher, d, body); err != nil {
+			if d.Body, err = rc.cfg.Cipher.Seal(nil, plain, BodyBinding(d)); err != nil {
 				return nil, err
+			}
+			if len(d.Body) == 0 {
+				return nil, errCipher
 			}
 			if d.KeyID, err = rc.cfg.Cipher.KeyID(d.Body); err != nil {
 				return nil, err

@@ -80,7 +80,7 @@ func (s *session) handle(c claimed) {
 
 // event opens a row.
 func (s *session) event(c claimed) (Event, error) {
-	body, err := s.cfg.Cipher.Open(nil, c.Body, BodyBinding(c.Delivery))
+	body, err := OpenBody(s.cfg.Cipher, c.Delivery)
 	if err != nil {
 		return Event{}, err
 	}

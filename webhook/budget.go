@@ -19,19 +19,24 @@ const (
 
 const defaultBudget = 64 << 20
 
-// Budget bounds the memory that request bodies take, over all the receivers
-// that share it. A request that finds it spent is answered 503 and comes again.
-// Memory is reserved as a body arrives, not as its length is declared: a sender
-// has to send what it wants to occupy. It is safe for concurrent use.
+// Budget bounds the memory that request bodies take, and the events made of them
+// until they are stored, over all the receivers that share it. A request that finds
+// it spent is answered 503 and comes again. Memory is reserved as a body arrives,
+// not as its length is declared: a sender has to send what it wants to occupy. A
+// quarter is kept for bodies of up to 4 KiB, so that large ones, which may come from
+// anybody, do not keep out the small ones that most webhooks are. It is safe for
+// concurrent use.
 type Budget struct {
 	limit int64
 	used  atomic.Int64
 	// The pools are here, and not global, to be shared as the budget is.
 	small, large sync.Pool // of *[]byte
+	packers      packers
 }
 
-// NewBudget returns a budget of limit bytes; 0 means 64 MiB. It must be more than
-// twice the MaxBody of every source that shares it.
+// NewBudget returns a budget of limit bytes; 0 means 64 MiB. [NewReceiver] refuses
+// one that a body of the source's MaxBody does not fit into while it grows: three
+// times MaxBody, and 128 KiB, is enough for any.
 func NewBudget(limit int64) *Budget {
 	if limit == 0 {
 		limit = defaultBudget
@@ -40,11 +45,17 @@ func NewBudget(limit int64) *Budget {
 		limit: limit,
 		small: sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }},
 		large: sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }},
+
+		packers: newPackers(),
 	}
 }
 
-func (b *Budget) take(n int64) bool {
-	if b.used.Add(n) > b.limit {
+// shared is the part that is not kept for small bodies.
+func (b *Budget) shared() int64 { return b.limit - b.limit/4 }
+
+// take reserves n bytes of the first most ones.
+func (b *Budget) take(n, most int64) bool {
+	if b.used.Add(n) > most {
 		b.used.Add(-n)
 		return false
 	}
@@ -57,14 +68,15 @@ type bodyBuffer struct {
 	pool   *sync.Pool // where pooled came from
 	pooled *[]byte
 	buf    []byte
+	taken  int64 // of the budget
 }
 
 // open reserves the first buffer. It reports false when the budget is spent.
 func (b *bodyBuffer) open(budget *Budget) bool {
-	if !budget.take(smallBuffer) {
+	if !budget.take(smallBuffer, budget.limit) {
 		return false
 	}
-	b.budget = budget
+	b.budget, b.taken = budget, smallBuffer
 	b.usePool(&budget.small)
 	return true
 }
@@ -82,33 +94,62 @@ func (b *bodyBuffer) release() {
 	if b.pooled != nil {
 		b.pool.Put(b.pooled)
 	}
-	b.budget.used.Add(-int64(len(b.buf)))
+	b.budget.used.Add(-b.taken)
 	*b = bodyBuffer{}
+}
+
+// exchange gives the body up and reserves n bytes in its place, which release gives
+// back. It reports false when the budget does not have them. No request needs more
+// than half of the budget: otherwise a body for many integrations might never fit.
+func (b *bodyBuffer) exchange(n int64) bool {
+	budget := b.budget
+	n = min(n, budget.limit/2)
+	if more := n - b.taken; more > 0 && !budget.take(more, budget.shared()) {
+		return false
+	}
+	budget.used.Add(min(n-b.taken, 0))
+	b.taken = 0
+	b.release()
+	b.budget, b.taken = budget, n
+	return true
 }
 
 // grow moves the body into a larger buffer. size is the body's length as
 // declared, or the largest allowed one, whichever is smaller.
 func (b *bodyBuffer) grow(size int64) error {
-	next := bodyBuffer{budget: b.budget}
+	next := bodyBuffer{budget: b.budget, taken: grown(int64(len(b.buf)), size)}
+	if !b.budget.take(next.taken, b.budget.shared()) {
+		return errBudget
+	}
 	if len(b.buf) < largeBuffer {
-		if !b.budget.take(largeBuffer) {
-			return errBudget
-		}
 		next.usePool(&b.budget.large)
 	} else {
-		want := growBy * int64(len(b.buf))
-		if want >= size {
-			want = size + 1 // to see the end of the body without growing again
-		}
-		if !b.budget.take(want) {
-			return errBudget
-		}
-		next.buf = make([]byte, want)
+		next.buf = make([]byte, next.taken)
 	}
 	copy(next.buf, b.buf)
 	b.release()
 	*b = next
 	return nil
+}
+
+// grown is the size of the buffer after one of size n.
+func grown(n, size int64) int64 {
+	switch {
+	case n < largeBuffer:
+		return largeBuffer
+	case n*growBy < size:
+		return n * growBy
+	}
+	return size + 1 // to see the end of the body without growing again
+}
+
+// peak is what a body of the largest size takes while it grows for the last time.
+func peak(maxBody int64) int64 {
+	last, n := int64(0), int64(smallBuffer)
+	for n <= maxBody {
+		last, n = n, grown(n, maxBody)
+	}
+	return last + n
 }
 
 // readAll reads r to its end. It returns ErrTooLarge for more than limit bytes,

@@ -156,6 +156,32 @@ func ExampleNewBudget() {
 	// <nil>
 }
 
+// Receivers that share a committer store what arrives at a time together, whichever
+// of them it comes to.
+func ExampleNewCommitter() {
+	committer, err := webhook.NewCommitter(memstore.New())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	verifier, err := webhook.NewHMAC(acme)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, key := range []string{"acme_eu", "acme_us"} {
+		_, err := webhook.NewReceiver(webhook.ReceiverConfig{
+			Provider: key, Inbox: committer, Cipher: ringOf(),
+			Source: webhook.Source{Verifier: verifier, Read: func(*webhook.Request) (webhook.Receipt, error) { return webhook.Receipt{}, nil }},
+			Route:  func(context.Context, string) ([]webhook.Target, error) { return nil, nil },
+		})
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+}
+
 func ExampleNewID() {
 	first, second := webhook.NewID(), webhook.NewID()
 	fmt.Println(len(first), first < second)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/saas-integrations/integrations/crypto"
-	"github.com/saas-integrations/integrations/store"
 )
 
 const (
@@ -45,8 +44,10 @@ type ReceiverConfig struct {
 	Provider string
 	// Source verifies and reads the provider's requests.
 	Source Source
-	// Inbox keeps the events until a [Worker] has handled them.
-	Inbox store.Inbox
+	// Inbox keeps the events until a [Worker] has handled them. Receivers that are
+	// given one [Committer] store their events together. Any other inbox gets a
+	// Committer of this receiver's own.
+	Inbox Inserter
 	// Cipher seals their bodies.
 	Cipher crypto.Cipher
 	// Route finds the integrations that an account's events are for, none when
@@ -62,7 +63,8 @@ type ReceiverConfig struct {
 	// URL is the public URL of the provider's path, for schemes that sign it. The
 	// URL of an endpoint is URL, "/" and its segment.
 	URL string
-	// Budget bounds the memory of bodies in flight. Receivers may share one.
+	// Budget bounds the memory of bodies in flight, and of events that wait for the
+	// store. Receivers may share one.
 	// Defaults to NewBudget(0) for this receiver alone.
 	Budget *Budget
 	// Observe, when not nil, is told of every request once it is answered. It
@@ -91,7 +93,7 @@ type ReceiverConfig struct {
 //	401  not signed, wrongly signed, signed too long ago or in the future, or an
 //	     unknown endpoint: the answer is the same for all
 //	400  verified, but it cannot be read
-//	503  the store did not take it
+//	503  the store did not take it, or too much waits for it
 //
 // A challenge is answered after it was verified. The bodies of answers are
 // constant. An event that comes again is answered 200 and not stored again.
@@ -115,11 +117,18 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if cfg.Budget == nil {
 		cfg.Budget = NewBudget(0)
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Logger = guardLogger(cfg.Logger)
+	if cfg.Observe != nil {
+		cfg.Observe = guardObserve(cfg.Observe, cfg.Logger)
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if _, ok := cfg.Inbox.(*Committer); !ok {
+		var err error
+		if cfg.Inbox, err = NewCommitter(cfg.Inbox); err != nil {
+			return nil, err
+		}
 	}
 	rc := &Receiver{cfg: cfg, decoy: &Endpoint{Secrets: [][]byte{make([]byte, 32)}}}
 	rand.Read(rc.decoy.Secrets[0]) // never fails
@@ -143,8 +152,8 @@ func (cfg *ReceiverConfig) validate() error {
 	if cfg.Source.Read == nil {
 		fault("Source.Read is nil")
 	}
-	if cfg.Source.MaxBody < 0 || 2*cfg.Source.MaxBody >= cfg.Budget.limit {
-		fault("Source.MaxBody of %d bytes must be less than half the Budget of %d", cfg.Source.MaxBody, cfg.Budget.limit)
+	if cfg.Source.MaxBody < 0 || peak(cfg.Source.MaxBody) > cfg.Budget.shared() {
+		fault("Source.MaxBody of %d bytes is negative or too large for the Budget of %d", cfg.Source.MaxBody, cfg.Budget.limit)
 	}
 	if n := len(cfg.Source.KeepHeaders); n > maxKeepHeaders {
 		fault("Source.KeepHeaders has %d names, at most %d are kept", n, maxKeepHeaders)
@@ -207,7 +216,7 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request, segment stri
 	if err := rc.verify(req); err != nil {
 		return notVerified(err)
 	}
-	return rc.accept(r.Context(), req)
+	return rc.accept(r.Context(), req, &body)
 }
 
 // read reads the body, if the request may send one at all. The bytes belong to

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/saas-integrations/integrations/crypto"
@@ -454,31 +455,131 @@ func TestNoAnswerBeforeTheInsert(t *testing.T) {
 }
 
 func TestABudgetThatIsSpentIs503(t *testing.T) {
-	budget := webhook.NewBudget(8 << 10)
-	inbox := &counting{Inbox: memstore.New(), wait: make(chan struct{})}
-	rc := receiver(t, inbox, ring(t), func(cfg *webhook.ReceiverConfig) { cfg.Budget = budget })
-	codes := make(chan int, 64)
-	for i := range 64 {
-		go func() {
-			codes <- serve(rc, signed(fmt.Sprintf(`{"id":"%d","account":"A","x":"%s"}`, i, strings.Repeat("x", 900)))).Code
-		}()
-	}
-	refused := 0
-	for inbox.count()+refused < 64 {
-		select {
-		case c := <-codes:
-			require.Equal(t, 503, c)
-			refused++
-		default:
+	synctest.Test(t, func(t *testing.T) {
+		inbox := &counting{Inbox: memstore.New(), wait: make(chan struct{})}
+		rc := receiver(t, inbox, ring(t), func(cfg *webhook.ReceiverConfig) { cfg.Budget = webhook.NewBudget(8 << 10) })
+		codes := make(chan int, 64)
+		for i := range 64 {
+			go func() {
+				codes <- serve(rc, signed(fmt.Sprintf(`{"id":"%d","account":"A","x":"%s"}`, i, strings.Repeat("x", 900)))).Code
+			}()
 		}
+		synctest.Wait() // all are refused or wait for the store
+		refused := len(codes)
+		require.Positive(t, refused)
+		require.Less(t, refused, 64)
+		for range refused {
+			require.Equal(t, 503, <-codes)
+		}
+		require.Equal(t, 1, inbox.count())
+		close(inbox.wait)
+		for range 64 - refused {
+			require.Equal(t, 200, <-codes)
+		}
+		require.Equal(t, 2, inbox.count(), "those that waited were stored together")
+		require.Equal(t, 200, serve(rc, signed(`{"id":"again","account":"A"}`)).Code, "given back")
+	})
+}
+
+// TestLargeBodiesAreStoredSmaller: and reach the handler as they came.
+func TestLargeBodiesAreStoredSmaller(t *testing.T) {
+	b := newBench(t)
+	rc := receiver(t, b.store, b.cipher, func(cfg *webhook.ReceiverConfig) { cfg.Source.MaxBody = 1 << 20 })
+	sent := map[string]string{}
+	for i, size := range []int{100, 30_000, 900_000} {
+		body := fmt.Sprintf(`{"id":"%d","account":"BOTH","x":[%s]}`, i, strings.Repeat(`{"login":"octocat","id":1},`, size/27)+"1")
+		sent[fmt.Sprint(i)] = body
+		require.Equal(t, 200, serve(rc, signed(body)).Code)
 	}
-	require.Positive(t, refused)
-	require.Positive(t, inbox.count())
-	close(inbox.wait)
-	for range 64 - refused {
-		require.Equal(t, 200, <-codes)
+	for _, d := range must[[]store.Delivery](t)(b.store.ListDeliveries(t.Context(), store.DeliveryQuery{AllTenants: true})) {
+		full := must[store.Delivery](t)(b.store.GetDelivery(t.Context(), d.TenantID, d.ID))
+		if size := len(sent[d.DeliveryID]); size > 10_000 {
+			require.Less(t, len(full.Body), size/5)
+		}
+		require.Equal(t, sent[d.DeliveryID], string(must[[]byte](t)(webhook.OpenBody(b.cipher, full))))
+		full.TenantID += "x"
+		_, err := webhook.OpenBody(b.cipher, full)
+		require.ErrorIs(t, err, crypto.ErrSealed)
 	}
-	require.Equal(t, 200, serve(rc, signed(`{"id":"again","account":"A"}`)).Code, "given back")
+	var mu sync.Mutex
+	handled := 0
+	_, err := b.worker(t, handling(webhook.On("acme", "thing", func(_ context.Context, ev webhook.Event) error {
+		mu.Lock()
+		defer mu.Unlock()
+		handled++
+		require.Equal(t, sent[ev.DeliveryID], string(ev.Body))
+		return nil
+	}))).Drain(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 6, handled)
+}
+
+// TestLargeBodiesLeaveRoomForSmallOnes: requests that nobody has verified yet may
+// fill the budget with large bodies, and small ones are received all the same.
+func TestLargeBodiesLeaveRoomForSmallOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rc := receiver(t, memstore.New(), ring(t), func(cfg *webhook.ReceiverConfig) {
+			cfg.Source.MaxBody, cfg.Budget = 1<<20, webhook.NewBudget(4<<20)
+		})
+		var senders sync.WaitGroup
+		end := make(chan struct{})
+		refused := make(chan int, 100)
+		for range cap(refused) {
+			r := signed("")
+			r.ContentLength, r.Body = -1, io.NopCloser(io.MultiReader(strings.NewReader(strings.Repeat("x", 300<<10)), waiting{end}))
+			senders.Go(func() { refused <- serve(rc, r).Code })
+		}
+		synctest.Wait()
+		require.Greater(t, len(refused), 90, "the budget is spent")
+		for i := range 200 {
+			require.Equal(t, 200, serve(rc, signed(fmt.Sprintf(`{"id":"%d","account":"A"}`, i))).Code)
+		}
+		close(end)
+		senders.Wait()
+		codes := map[int]int{}
+		for range cap(refused) {
+			codes[<-refused]++
+		}
+		require.Equal(t, 100, codes[503]+codes[401], "%v", codes)
+		require.Positive(t, codes[401])
+	})
+}
+
+// waiting is a body that goes on when the channel is closed, with nothing more.
+type waiting struct{ end chan struct{} }
+
+func (w waiting) Read([]byte) (int, error) {
+	<-w.end
+	return 0, io.EOF
+}
+
+// TestABudgetHoldsTheLargestBody: or the receiver is not made.
+func TestABudgetHoldsTheLargestBody(t *testing.T) {
+	for _, maxBody := range []int64{1, 4096, 4097, 65535, 65536, 65537, 1 << 20, 1<<20 + 1, 5 << 20} {
+		body := `{"id":"1","account":"A","x":"` + strings.Repeat("x", int(maxBody)) + `"}`
+		largest := int64(len(body))
+		made := 0
+		for limit := largest; limit < 4*largest+(256<<10); limit += largest/8 + 1000 {
+			cfg := webhook.ReceiverConfig{
+				Provider: "acme", Inbox: memstore.New(), Cipher: ring(t), Budget: webhook.NewBudget(limit),
+				Source: webhook.Source{Verifier: githubHMAC(t, githubSecret), Read: readID, MaxBody: largest},
+				Route:  func(context.Context, string) ([]webhook.Target, error) { return nil, nil },
+			}
+			rc, err := webhook.NewReceiver(cfg)
+			if err != nil {
+				require.ErrorContains(t, err, "MaxBody")
+				require.Less(t, limit, 3*largest+(128<<10), "three times MaxBody, and 128 KiB, is enough")
+				continue
+			}
+			made++
+			for _, declared := range []int64{largest, -1} {
+				r := signed(body)
+				r.ContentLength = declared
+				require.Equal(t, 200, serve(rc, r).Code, "%d of %d", largest, limit)
+			}
+		}
+		require.Positive(t, made)
+	}
 }
 
 // TestASlowSenderIsCutOff uses a real connection, on loopback.

@@ -7,15 +7,27 @@ import (
 	"github.com/saas-integrations/integrations/store"
 )
 
-// BodyBinding is what the sealed body of an inbox row is bound to.
+// BodyBinding is what the sealed body of an inbox row is bound to. What is sealed
+// may be a shorter form of the body, which [OpenBody] knows: to move a row to
+// another key, seal again what Cipher.Open returns.
 func BodyBinding(d store.Delivery) crypto.Binding {
 	return crypto.Binding{Tenant: d.TenantID, Provider: d.Provider, Integration: d.ID, Field: "inbox.body"}
 }
 
-// SealBody seals the body of an inbox row. d needs its ID, TenantID and
+// SealBody seals the body of an inbox row as it is. d needs its ID, TenantID and
 // Provider, which must not change afterwards.
 func SealBody(c crypto.Cipher, d store.Delivery, body []byte) ([]byte, error) {
-	return c.Seal(nil, body, BodyBinding(d))
+	return c.Seal(nil, packPlain(body), BodyBinding(d))
+}
+
+// OpenBody opens the body of an inbox row: d.Body, sealed by a [Receiver] or by
+// [SealBody].
+func OpenBody(c crypto.Cipher, d store.Delivery) ([]byte, error) {
+	plain, err := c.Open(nil, d.Body, BodyBinding(d))
+	if err != nil {
+		return nil, err
+	}
+	return unpack(plain)
 }
 
 // SecretBinding is what both sealed secrets of an endpoint are bound to. It is

@@ -165,6 +165,7 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg.guard()
 	w := &Worker{
 		cfg:      cfg,
 		handlers: map[store.Match]func(context.Context, Event) error{},

@@ -43,6 +43,17 @@ type Store struct {
 
 var _ Full = (*Store)(nil)
 
+var _ store.ParallelInbox = (*Store)(nil)
+
+// ParallelInserts implements store.ParallelInbox: what the inner store says. It
+// never fails and is no call.
+func (st *Store) ParallelInserts() int {
+	if p, ok := st.inner.(store.ParallelInbox); ok {
+		return p.ParallelInserts()
+	}
+	return 1
+}
+
 // New returns a store over another one, none of whose calls fail yet.
 func New(inner Full) *Store { return &Store{inner: inner} }
 

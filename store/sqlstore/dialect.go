@@ -29,14 +29,19 @@ type dialect struct {
 	// byKey keeps the optimizer from another index: two statements that lock the
 	// entries of a row in different order are a deadlock.
 	byKey string
-	// prepares says that the reads of one row are worth a prepared statement: each
-	// time they are parsed anew otherwise, on MySQL in round trips of their own.
-	// Drivers of PostgreSQL keep statements by themselves, in ways a host can turn
-	// off where a pooler stands between.
+	// prepares says that the reads of one row and the inserts into the inbox are
+	// worth a prepared statement: each time they are parsed anew otherwise, on MySQL
+	// in round trips of their own. Drivers of PostgreSQL keep statements by
+	// themselves, in ways a host can turn off where a pooler stands between.
 	prepares bool
 	// returning says that UPDATE and INSERT give back rows and take a LIMIT in a
 	// subquery. Where they do not, a transaction of several statements stands in.
 	returning bool
+	// inserts is how many transactions that insert into the inbox get on at a time.
+	inserts int
+	// arrays says that a parameter may be an array: rows go in by one statement
+	// whose text does not depend on their number.
+	arrays bool
 	// skipLocked leaves rows that others have locked out of a claim.
 	skipLocked string
 	// same compares values of which either may be NULL.
@@ -61,7 +66,7 @@ var embedded embed.FS
 var SQLite = Dialect{&dialect{
 	name: "sqlite", goName: "sqlstore.SQLite",
 	now:      "CAST(unixepoch('subsec')*1000 AS INTEGER)",
-	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true, same: "IS",
+	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true, inserts: 1, same: "IS",
 	migrations: sub("migrations/sqlite"),
 	begin:      "BEGIN IMMEDIATE", lock: "SELECT 1", end: "COMMIT", undo: "ROLLBACK",
 }}
@@ -73,7 +78,7 @@ var Postgres = Dialect{&dialect{
 	// Not clock_timestamp, which an index cannot be searched with because it
 	// changes from row to row.
 	now:      "(EXTRACT(EPOCH FROM statement_timestamp())*1000)::bigint",
-	numbered: true, ifAbsent: "ON CONFLICT DO NOTHING", returning: true, skipLocked: "FOR UPDATE SKIP LOCKED",
+	numbered: true, ifAbsent: "ON CONFLICT DO NOTHING", returning: true, inserts: 2, arrays: true, skipLocked: "FOR UPDATE SKIP LOCKED",
 	same: "IS NOT DISTINCT FROM", updateRows: updateFrom,
 	migrations: sub("migrations/postgres"),
 	begin:      "BEGIN", lock: "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext('{lock}'))) l", end: "COMMIT", undo: "ROLLBACK",
@@ -89,7 +94,7 @@ var MySQL = Dialect{&dialect{
 	now: "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
 	// A row that is there counts as two, one more clash. Setting it to what it is
 	// would count as one under clientFoundRows, as an insert does.
-	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", byKey: "FORCE INDEX (PRIMARY)", prepares: true, skipLocked: "FOR UPDATE SKIP LOCKED",
+	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", byKey: "FORCE INDEX (PRIMARY)", prepares: true, inserts: 2, skipLocked: "FOR UPDATE SKIP LOCKED",
 	same: "<=>", updateRows: updateJoin,
 	migrations: sub("migrations/mysql"),
 	// Its DDL commits by itself: a migration that broke off is applied again, so

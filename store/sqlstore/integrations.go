@@ -93,7 +93,7 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 			}
 		}
 		if c.Change != nil {
-			if _, err := s.insert(ctx, tx, []store.Delivery{*c.Change}); err != nil {
+			if err := s.insert(ctx, tx, []store.Delivery{*c.Change}); err != nil {
 				return err
 			}
 		}

@@ -144,15 +144,21 @@ func (s *Store) write(ctx context.Context, what string, fn func(tx *sql.Tx) erro
 }
 
 func (s *Store) writeAs(ctx context.Context, what string, opts *sql.TxOptions, fn func(tx *sql.Tx) error) error {
+	return s.again(ctx, what, func() (bool, error) { return s.writeOnce(ctx, opts, fn) })
+}
+
+// again calls fn until it succeeds, up to writeTries times. fn tells whether what
+// failed may be tried again.
+func (s *Store) again(ctx context.Context, what string, fn func() (more bool, err error)) error {
 	for try := 1; ; try++ {
-		again, err := s.writeOnce(ctx, opts, fn)
+		more, err := fn()
 		if err == nil {
 			return nil
 		}
-		if again && try < writeTries {
-			again = pause(ctx, time.Duration(try)*5*time.Millisecond)
+		if more && try < writeTries {
+			more = pause(ctx, time.Duration(try)*5*time.Millisecond)
 		}
-		if !again || try == writeTries {
+		if !more || try == writeTries {
 			return fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
 		}
 	}
@@ -222,8 +228,7 @@ func (s *Store) withChanges(ctx context.Context, what string, changes []store.De
 			return err
 		}
 		changed = true
-		_, err = s.insert(ctx, tx, changes)
-		return err
+		return s.insert(ctx, tx, changes)
 	})
 	return changed && err == nil, err
 }

@@ -66,6 +66,79 @@ func (s *suite) inbox(t *testing.T) {
 		equal(t, "new", insert(t, in, d, sameID, sameBody, other, noHash, noHash2), []bool{true, false, false, true, true, true})
 		equal(t, "once more", insert(t, in, sameID, sameBody), []bool{false, false})
 	})
+	sentence("a large batch is stored as it is, each new delivery once", func(t *testing.T, st store.Store, in store.Inbox) {
+		words := []string{"", "plain", `quotes " and ' and \\ back`, "{a,b}", "NULL", "null", "$1 ? :x %s", "ümläut ☕", " spaces ", "-- /* comment", "a,b\"c"}
+		var ds []store.Delivery
+		for i := range 701 {
+			d := s.delivery("t1", "i1")
+			w := func(j int) string { return words[(i+j)%len(words)] }
+			d.DeliveryID += w(0)
+			d.EventType, d.ExternalID, d.OrderKey = "push"+w(1), w(2), w(3)
+			d.Body = []byte(w(4) + "\x00\xff\\")
+			switch i % 4 {
+			case 0:
+				d.BodyHash, d.Headers = "", nil
+			case 1:
+				d.Body, d.KeyID, d.OccurredAt = nil, "", time.Time{}
+			case 2:
+				d.Body = make([]byte, 20_000)
+			}
+			ds = append(ds, d)
+		}
+		old := ds[350]
+		old.ID = s.id("row")
+		insert(t, in, old)
+		twice := ds[3]
+		twice.ID = s.id("row")
+		want := make([]bool, len(ds)+1)
+		for i := range ds {
+			want[i] = i != 350
+		}
+		equal(t, "new", insert(t, in, append(ds[:len(ds):len(ds)], twice)...), want)
+		again := ds[0]
+		again.ID = s.id("row")
+		equal(t, "once more", insert(t, in, again, ds[350]), []bool{false, false})
+		equal(t, "stored", must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), nil)).Pending, int64(len(ds)))
+		ds[350] = old
+		for _, i := range []int{0, 1, 2, 3, 4, 255, 256, 257, 350, 698, 699, 700} {
+			got := must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", ds[i].ID))
+			near(t, "RunAt", got.RunAt, got.ReceivedAt)
+			got.ReceivedAt, got.RunAt, got.UpdatedAt = time.Time{}, time.Time{}, time.Time{}
+			equal(t, fmt.Sprint("delivery ", i), got, ds[i])
+		}
+		if p, ok := st.(store.ParallelInbox); ok && p.ParallelInserts() < 1 {
+			t.Errorf("ParallelInserts: %d at a time", p.ParallelInserts())
+		}
+	})
+	sentence("a batch revives the dead ones among those it equals", func(t *testing.T, _ store.Store, in store.Inbox) {
+		var ds []store.Delivery
+		for range 120 {
+			ds = append(ds, s.delivery("t1", "i1"))
+		}
+		insert(t, in, ds...)
+		c := claim("a", anyGitHub)
+		c.Limit = len(ds)
+		equal(t, "claimed", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c))), len(ds))
+		for i, d := range ds {
+			f := store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}
+			if i%2 == 0 {
+				f.State, f.Error = store.Dead, "e"
+			}
+			must[bool](t)(in.FinishDelivery(t.Context(), f))
+		}
+		again := make([]store.Delivery, len(ds))
+		for i, d := range ds {
+			again[i] = s.delivery("t1", "i1")
+			if i%3 == 0 {
+				again[i].DeliveryID = d.DeliveryID
+			} else {
+				again[i].BodyHash = d.BodyHash
+			}
+		}
+		equal(t, "new", insert(t, in, again...), make([]bool, len(ds)))
+		counts := must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), nil))
+		equal(t, "pending, done and dead", []int64{counts.Pending, counts.Done, counts.Dead}, []int64{60, 60, 0})
+	})
 	sentence("crossing batches store each delivery once", func(t *testing.T, _ store.Store, in store.Inbox) {
 		var ds []store.Delivery
 		for range 50 {

@@ -87,6 +87,7 @@ CREATE TABLE IF NOT EXISTS {p}webhook_inbox (
   occurred_at        BIGINT,
   received_at        BIGINT NOT NULL,
   updated_at         BIGINT NOT NULL,
+  clashes            INT NOT NULL DEFAULT 0,
   UNIQUE (provider, delivery_id, integration_id),
   UNIQUE (provider, body_hash, integration_id),
   KEY {p}webhook_inbox_due (status, run_at, id),

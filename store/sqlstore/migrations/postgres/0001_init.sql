@@ -87,6 +87,8 @@ CREATE TABLE {p}webhook_inbox (
   UNIQUE (provider, delivery_id, integration_id),
   UNIQUE (provider, body_hash, integration_id)
 );
+-- Sealed bytes do not get smaller.
+ALTER TABLE {p}webhook_inbox ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0;
 CREATE INDEX {p}webhook_inbox_tenant ON {p}webhook_inbox (tenant_id, received_at);
 CREATE INDEX {p}webhook_inbox_end ON {p}webhook_inbox (status, updated_at);
