@@ -113,6 +113,7 @@ CREATE TABLE IF NOT EXISTS {p}webhook_endpoints (
   integration_id     VARBINARY(36) NOT NULL,
   provider           VARBINARY(64) NOT NULL,
   path_hash          VARBINARY(64) NOT NULL,
+  previous_path_hash VARBINARY(64),
   secret             LONGBLOB,
   previous_secret    LONGBLOB,
   key_id             VARBINARY(32),
@@ -121,6 +122,7 @@ CREATE TABLE IF NOT EXISTS {p}webhook_endpoints (
   created_at         BIGINT NOT NULL,
   clashes            INT NOT NULL DEFAULT 0,
   UNIQUE (provider, path_hash),
+  KEY {p}webhook_endpoints_was (provider, previous_path_hash),
   KEY {p}webhook_endpoints_of (tenant_id, integration_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
