@@ -349,6 +349,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 		}
 	}
 	m.vault.Forget(c.TenantID, c.ID)
+	m.keepSoon(ctx, c.Provider, store.Ref{TenantID: c.TenantID, ID: c.ID})
 	m.wake()
 	m.endReplaced(ctx, p, old)
 	return nil

@@ -58,23 +58,34 @@ func (e endpoints) Open(ctx context.Context) (providers.Endpoint, error) {
 		ID: newID(), TenantID: e.ref.TenantID, IntegrationID: e.ref.ID, Provider: e.provider, PathHash: hash(segment),
 	}
 	var err error
-	if row.Secret, err = e.m.cfg.Cipher.Seal(nil, []byte(secret), webhook.SecretBinding(row)); err != nil {
-		return providers.Endpoint{}, fmt.Errorf("integrations: open endpoint: %w", err)
-	}
-	if row.KeyID, err = e.m.cfg.Cipher.KeyID(row.Secret); err != nil {
+	if row.Secret, row.KeyID, err = e.seal(row, secret); err != nil {
 		return providers.Endpoint{}, fmt.Errorf("integrations: open endpoint: %w", err)
 	}
 	if err := e.store.PutEndpoint(ctx, row); err != nil {
 		return providers.Endpoint{}, fmt.Errorf("integrations: open endpoint: %w", err)
 	}
+	return e.shown(row.ID, segment, secret), nil
+}
+
+// seal seals a secret of an endpoint and names the key.
+func (e endpoints) seal(row store.Endpoint, secret string) (sealed []byte, keyID string, err error) {
+	if sealed, err = e.m.cfg.Cipher.Seal(nil, []byte(secret), webhook.SecretBinding(row)); err != nil {
+		return nil, "", err
+	}
+	keyID, err = e.m.cfg.Cipher.KeyID(sealed)
+	return sealed, keyID, err
+}
+
+// shown is an endpoint as it can be seen once.
+func (e endpoints) shown(id, segment, secret string) providers.Endpoint {
 	url := e.m.webhookURL(e.m.providers[e.provider]) + "/" + segment
-	return providers.Endpoint{ID: row.ID, URL: url, Secret: token.NewSecret(secret)}, nil
+	return providers.Endpoint{ID: id, URL: url, Secret: token.NewSecret(secret)}
 }
 
 func (e endpoints) Close(ctx context.Context, id string) error {
 	// By (integration, id): a connection closes no endpoint but its own.
-	ids, err := e.List(ctx)
-	if err != nil || !slices.Contains(ids, id) {
+	rows, err := e.rows(ctx)
+	if err != nil || !slices.ContainsFunc(rows, func(r store.Endpoint) bool { return r.ID == id }) {
 		return err
 	}
 	if err := e.store.DeleteEndpoint(ctx, e.ref.TenantID, id); err != nil {
@@ -83,21 +94,26 @@ func (e endpoints) Close(ctx context.Context, id string) error {
 	return nil
 }
 
-func (e endpoints) List(ctx context.Context) ([]string, error) {
+func (e endpoints) rows(ctx context.Context) ([]store.Endpoint, error) {
 	rows, err := e.store.ListEndpoints(ctx, e.ref)
 	if err != nil {
 		return nil, fmt.Errorf("integrations: list endpoints: %w", err)
 	}
-	ids := make([]string, len(rows))
+	return rows, nil
+}
+
+func (e endpoints) List(ctx context.Context) ([]providers.EndpointInfo, error) {
+	rows, err := e.rows(ctx)
+	out := make([]providers.EndpointInfo, len(rows))
 	for i, r := range rows {
-		ids[i] = r.ID
+		out[i] = providers.EndpointInfo{ID: r.ID, CreatedAt: r.CreatedAt, PreviousUntil: r.PreviousUntil}
 	}
-	return ids, nil
+	return out, err
 }
 
 func (e endpoints) Save(ctx context.Context, s providers.Subscription) error {
-	if s.Name == "" || len(s.Name) > 191 || len(s.RemoteID) > 191 {
-		return fmt.Errorf("%w: name or id of a subscription is empty or over 191 bytes", ErrInvalid)
+	if s.Name == "" || s.Name == keeperName || len(s.Name) > 191 || len(s.RemoteID) > 191 {
+		return fmt.Errorf("%w: name or id of a subscription is empty, taken or over 191 bytes", ErrInvalid)
 	}
 	if err := e.m.here(ctx, e.ref); err != nil {
 		return err
@@ -116,9 +132,11 @@ func (e endpoints) Subscriptions(ctx context.Context) ([]providers.Subscription,
 	if err != nil {
 		return nil, fmt.Errorf("integrations: list subscriptions: %w", err)
 	}
-	out := make([]providers.Subscription, len(rows))
-	for i, r := range rows {
-		out[i] = subscription(r)
+	out := make([]providers.Subscription, 0, len(rows))
+	for _, r := range rows {
+		if r.Name != keeperName {
+			out = append(out, subscription(r))
+		}
 	}
 	return out, nil
 }
@@ -173,7 +191,9 @@ func (m *Manager) subscribed(s store.Endpoints) func(ctx context.Context, t webh
 		if err != nil {
 			return false, err
 		}
-		return slices.ContainsFunc(rows, func(r store.Subscription) bool { return slices.Contains(remoteIDs, r.RemoteID) }), nil
+		return slices.ContainsFunc(rows, func(r store.Subscription) bool {
+			return r.Name != keeperName && slices.Contains(remoteIDs, r.RemoteID)
+		}), nil
 	}
 }
 
@@ -198,10 +218,10 @@ func (m *Manager) dropEndpoints(ctx context.Context, in store.Integration) []pro
 	for _, s := range subs {
 		err = errors.Join(err, e.Delete(ctx, s.Name))
 	}
-	ids, listErr := e.List(ctx)
-	err = errors.Join(err, listErr)
-	for _, id := range ids {
-		err = errors.Join(err, e.Close(ctx, id))
+	own, listErr := e.List(ctx)
+	err = errors.Join(err, e.Delete(ctx, keeperName), listErr)
+	for _, o := range own {
+		err = errors.Join(err, e.Close(ctx, o.ID))
 	}
 	if err != nil {
 		m.log.WarnContext(ctx, "integrations: webhook endpoints were not removed",
@@ -231,7 +251,7 @@ func (m *Manager) renewSubscriptions(ctx context.Context) error {
 	}
 	var keys []string
 	for _, key := range m.keys {
-		if p := m.providers[key]; p.renewals != nil && p.receiver != nil {
+		if p := m.providers[key]; (p.renewals != nil || p.kept()) && p.receiver != nil {
 			keys = append(keys, key)
 		}
 	}
@@ -259,6 +279,9 @@ func (m *Manager) renewSubscriptions(ctx context.Context) error {
 func (m *Manager) renewSubscription(ctx context.Context, s store.Endpoints, r store.Subscription, owner string) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
+	if r.Name == keeperName {
+		return m.keepSubscriptions(ctx, s, r, owner)
+	}
 	next, err := m.renewed(ctx, r)
 	f := store.FinishSubscription{Owner: owner, Subscription: r}
 	switch {
@@ -270,11 +293,16 @@ func (m *Manager) renewSubscription(ctx context.Context, s store.Endpoints, r st
 		f.Subscription.RemoteID, f.Subscription.Data = next.RemoteID, next.Data
 		f.Subscription.ExpiresAt, f.Subscription.RenewAt = next.ExpiresAt, next.RenewAt
 	}
-	// The limit above may have ended; what was renewed must be written down.
+	return errors.Join(err, m.finishSubscription(ctx, s, f))
+}
+
+// finishSubscription writes down what was done, also when the time for doing it is
+// over.
+func (m *Manager) finishSubscription(ctx context.Context, s store.Endpoints, f store.FinishSubscription) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.CommitBudget)
 	defer stop()
-	_, finishErr := s.FinishSubscription(ctx, f)
-	return errors.Join(err, finishErr)
+	_, err := s.FinishSubscription(ctx, f)
+	return err
 }
 
 // renewed asks the adapter. A panic of it is an error: on a goroutine of ours it
@@ -285,9 +313,13 @@ func (m *Manager) renewed(ctx context.Context, r store.Subscription) (next provi
 			err = fmt.Errorf("integrations: renew subscription: panic of type %T", v)
 		}
 	}()
+	renewals := m.providers[r.Provider].renewals
+	if renewals == nil {
+		return next, fmt.Errorf("integrations: provider %s renews no subscriptions: %w", r.Provider, errors.ErrUnsupported)
+	}
 	conn, err := m.ConnectionByID(ctx, r.TenantID, r.IntegrationID)
 	if err != nil {
 		return next, err
 	}
-	return m.providers[r.Provider].renewals.RenewSubscription(ctx, conn, subscription(r))
+	return renewals.RenewSubscription(ctx, conn, subscription(r))
 }

@@ -106,8 +106,8 @@ type Identity struct {
 }
 
 // Observer is told what happens. Events are a [providers.Call], a [token.Event],
-// a [token.FaultEvent], a [webhook.Observation] or a [FlowEvent]. Observe must
-// not block and must be safe for concurrent use. Events hold no secrets.
+// a [token.FaultEvent], a [webhook.Observation], a [RecoveryEvent] or a
+// [FlowEvent]. Observe must not block and must be safe for concurrent use. Events hold no secrets.
 type Observer interface {
 	Observe(ctx context.Context, event any)
 }
@@ -155,9 +155,15 @@ type provider struct {
 	sites      providers.SiteReader
 	renewals   providers.SubscriptionRenewer
 	ender      providers.SubscriptionEnder
-	receiver   *webhook.Receiver // nil without webhooks
-	redirect   string
-	webhookURL string
+	// keeper, missed and redeliverer are the provider's side of webhooks, declared
+	// is a hash of what the keeper declares.
+	keeper      providers.SubscriptionKeeper
+	missed      providers.MissedDeliveries
+	redeliverer providers.Redeliverer
+	declared    string
+	receiver    *webhook.Receiver // nil without webhooks
+	redirect    string
+	webhookURL  string // once for all connections
 
 	connections *providers.Connections
 }
@@ -339,6 +345,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.sites, _ = p.(providers.SiteReader)
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	r.ender, _ = p.(providers.SubscriptionEnder)
+	r.findKeeper()
 	if err := m.addReceiver(r, budget); err != nil {
 		return err
 	}

@@ -33,8 +33,9 @@ const (
 )
 
 // Run does the background work: it hands stored webhooks and changes to their
-// handlers, refreshes tokens and renews subscriptions before they end, stores what
-// is in the journal, and removes old rows. Without it webhooks are stored and not handled, subscriptions end,
+// handlers, refreshes tokens and renews subscriptions before they end, keeps what is
+// declared subscribed, recovers webhooks that were missed, stores what is in the
+// journal, and removes old rows. Without it webhooks are stored and not handled, subscriptions end,
 // tokens are refreshed when they are used, and [Manager.Health] says so. Any
 // number of replicas may run it; they share the work.
 //
@@ -77,7 +78,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		group.Go(func() error { m.every(ctx, replayEvery, m.replay); return nil })
 	}
 	group.Go(func() error { m.every(ctx, dueEvery, m.refreshDue); return nil })
+	group.Go(func() error { m.every(ctx, ensureEvery, m.ensureKeepers); return nil })
 	group.Go(func() error { m.every(ctx, renewEvery, m.renewSubscriptions); return nil })
+	group.Go(func() error { m.every(ctx, redeliverLook, m.redeliverMissed); return nil })
 	group.Go(func() error { m.every(ctx, cleanEvery, m.clean); return nil })
 	return group.Wait()
 }
@@ -113,7 +116,13 @@ func (m *Manager) Drain(ctx context.Context) error {
 	if err := m.refreshDue(ctx); err != nil {
 		return err
 	}
+	if err := m.ensureKeepers(ctx); err != nil {
+		return err
+	}
 	if err := m.renewSubscriptions(ctx); err != nil {
+		return err
+	}
+	if err := m.redeliverMissed(ctx); err != nil {
 		return err
 	}
 	if worker != nil {

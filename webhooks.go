@@ -148,8 +148,11 @@ func (m *Manager) applyStatus(ctx context.Context, in store.Integration, l provi
 	if changed {
 		m.vault.Evict(in.TenantID, in.ID)
 		m.wake()
-		if s.Wipe {
+		switch {
+		case s.Wipe:
 			m.dropEndpoints(ctx, in)
+		case s.To == store.Active:
+			m.keepSoon(ctx, in.Provider, store.Ref{TenantID: in.TenantID, ID: in.ID})
 		}
 	}
 	return nil

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/saas-integrations/integrations/providers/githubapp"
-	"github.com/saas-integrations/integrations/webhook/webhooktest"
 )
 
 const (
@@ -47,6 +46,10 @@ type GitHub struct {
 	userIDs       map[string]int64
 	mints         int
 	quota         int
+	log           []*githubDelivery // the oldest first
+	nextDelivery  int64
+	offline       bool
+	redelivered   []string
 }
 
 type githubInstallation struct {
@@ -85,6 +88,8 @@ func newGitHub(k *Kit) *GitHub {
 	api.HandleFunc("POST /app/installations/{id}/access_tokens", g.mint)
 	api.HandleFunc("GET /app/installations/{id}", g.getInstallation)
 	api.HandleFunc("DELETE /app/installations/{id}", g.deleteInstallation)
+	api.HandleFunc("GET /app/hook/deliveries", g.listDeliveries)
+	api.HandleFunc("POST /app/hook/deliveries/{id}/attempts", g.attemptDelivery)
 	api.HandleFunc("GET /user", g.user)
 	api.HandleFunc("GET /user/installations", g.userInstallations)
 	api.HandleFunc("GET /installation/repositories", g.repositories)
@@ -229,12 +234,12 @@ func (g *GitHub) login(id int64) string {
 }
 
 // Deliver signs a body and delivers it to the Manager as an event under an id of
-// its own.
+// its own. It returns the answer's status, 0 while it is [GitHub.Offline].
 func (g *GitHub) Deliver(event string, body []byte) int { return g.Redeliver(event, randomHex(), body) }
 
 // Redeliver is Deliver under a given delivery id.
 func (g *GitHub) Redeliver(event, delivery string, body []byte) int {
-	return g.kit.deliver(webhooktest.GitHub(g.kit.webhookURL(githubapp.Key), g.webhookSecret, event, delivery, body))
+	return g.attempt(&githubDelivery{guid: delivery, event: event, body: body})
 }
 
 func mustJSON(v any) []byte {

@@ -44,6 +44,8 @@ type jiraSite struct {
 	projects       []string
 	issues         []*jiraIssue
 	hooks          []*jiraHook
+	failed         []jiraFailure
+	refusesFailed  bool
 }
 
 // JiraIssue is an issue of the fake.

@@ -36,6 +36,7 @@ func (j *Jira) api() http.Handler {
 	const hooks = "manage:jira-webhook"
 	handle("POST api/3/webhook", hooks, (*jiraCall).registerHooks)
 	handle("GET api/3/webhook", hooks, (*jiraCall).listHooks)
+	handle("GET api/3/webhook/failed", hooks, (*jiraCall).failedHooks)
 	handle("PUT api/3/webhook/refresh", hooks, (*jiraCall).refreshHooks)
 	handle("DELETE api/3/webhook", hooks, (*jiraCall).deleteHooks)
 	return mux

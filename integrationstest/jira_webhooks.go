@@ -25,10 +25,11 @@ type jiraHook struct {
 
 // JiraWebhook is a dynamic webhook of a site.
 type JiraWebhook struct {
-	ID        int64
-	URL, JQL  string
-	Events    []string
-	ExpiresAt time.Time
+	ID                     int64
+	URL, JQL               string
+	Events                 []string
+	FieldIDs, PropertyKeys []string
+	ExpiresAt              time.Time
 }
 
 // Webhooks are the dynamic webhooks of a site.
@@ -57,8 +58,10 @@ func (c *jiraCall) registerHooks() {
 	var in struct {
 		URL      string `json:"url"`
 		Webhooks []struct {
-			Events []string `json:"events"`
-			JQL    string   `json:"jqlFilter"`
+			Events       []string `json:"events"`
+			JQL          string   `json:"jqlFilter"`
+			FieldIDs     []string `json:"fieldIdsFilter"`
+			PropertyKeys []string `json:"issuePropertyKeysFilter"`
 		} `json:"webhooks"`
 	}
 	if decodeBody(c.r, &in) != nil || !strings.HasPrefix(in.URL, "https://") || len(in.Webhooks) == 0 {
@@ -92,7 +95,10 @@ func (c *jiraCall) registerHooks() {
 			id = max(id, h.ID+1)
 		}
 		c.site.hooks = append(c.site.hooks, &jiraHook{
-			JiraWebhook{ID: id, URL: in.URL, JQL: w.JQL, Events: w.Events, ExpiresAt: time.Now().Add(jiraHookLife)}, c.person,
+			JiraWebhook{
+				ID: id, URL: in.URL, JQL: w.JQL, Events: w.Events, FieldIDs: w.FieldIDs, PropertyKeys: w.PropertyKeys,
+				ExpiresAt: time.Now().Add(jiraHookLife),
+			}, c.person,
 		})
 		results = append(results, map[string]any{"createdWebhookId": id})
 	}
@@ -114,7 +120,8 @@ func (c *jiraCall) listHooks() {
 	for _, h := range c.site.hooks {
 		if h.person == c.person {
 			values = append(values, map[string]any{
-				"id": h.ID, "jqlFilter": h.JQL, "events": h.Events, "url": h.URL, "expirationDate": h.ExpiresAt.UTC().Format(jiraTimeLayout),
+				"id": h.ID, "jqlFilter": h.JQL, "events": h.Events, "fieldIdsFilter": h.FieldIDs, "issuePropertyKeysFilter": h.PropertyKeys,
+				"url": h.URL, "expirationDate": h.ExpiresAt.UTC().Format(jiraTimeLayout),
 			})
 		}
 	}

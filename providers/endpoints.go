@@ -15,10 +15,15 @@ import (
 type Endpoints interface {
 	// Open makes an endpoint with a path and a secret of its own.
 	Open(ctx context.Context) (Endpoint, error)
+	// Rotate gives an endpoint another path and another secret; those before are
+	// accepted for overlap more. One that does not exist is an error wrapping
+	// [ErrNotFound], one that somebody else rotated meanwhile one wrapping
+	// [ErrConflict].
+	Rotate(ctx context.Context, id string, overlap time.Duration) (Endpoint, error)
 	// Close removes an endpoint. One that does not exist is no error.
 	Close(ctx context.Context, id string) error
-	// List returns the ids of the endpoints.
-	List(ctx context.Context) ([]string, error)
+	// List returns the endpoints ordered by id.
+	List(ctx context.Context) ([]EndpointInfo, error)
 
 	// Save inserts or replaces a subscription by its name.
 	Save(ctx context.Context, s Subscription) error
@@ -26,6 +31,9 @@ type Endpoints interface {
 	Subscriptions(ctx context.Context) ([]Subscription, error)
 	// Delete removes a subscription. One that does not exist is no error.
 	Delete(ctx context.Context, name string) error
+	// Others returns the RemoteIDs that other integrations of the same account
+	// keep, and how many such integrations there are.
+	Others(ctx context.Context) (remoteIDs []string, integrations int, err error)
 }
 
 // Endpoint is a webhook URL of one integration's own, for providers that sign
@@ -41,6 +49,16 @@ type Endpoint struct {
 	// as the bytes themselves by Standard Webhooks. It is known now and never
 	// again.
 	Secret token.Secret
+}
+
+// EndpointInfo is what may be shown of an endpoint: neither URL nor secret.
+type EndpointInfo struct {
+	ID string
+	// CreatedAt is when it was opened.
+	CreatedAt time.Time
+	// PreviousUntil is until when the URL and the secret before the last rotation
+	// are accepted, zero when it was never rotated.
+	PreviousUntil time.Time
 }
 
 // Subscription is an event subscription at the provider.
@@ -75,6 +93,24 @@ func (c *Connection) OpenEndpoint(ctx context.Context) (Endpoint, error) {
 	return e.Open(ctx)
 }
 
+// RotateEndpoint gives an endpoint of this integration another URL and another
+// secret. The ones before are accepted beside them for overlap more, 0 for not at
+// all, so that whoever configured them has time; with either URL either secret is
+// accepted. Those before the ones before end now. An endpoint that does not exist
+// is an error wrapping [ErrNotFound], a negative overlap one wrapping
+// [ErrInvalid], and one wrapping [ErrConflict] says that somebody else rotated it
+// at the same time: that rotation holds.
+func (c *Connection) RotateEndpoint(ctx context.Context, id string, overlap time.Duration) (Endpoint, error) {
+	e := c.origin.Endpoints()
+	switch {
+	case e == nil:
+		return Endpoint{}, errNoEndpoints
+	case overlap < 0:
+		return Endpoint{}, fmt.Errorf("%w: overlap is negative", ErrInvalid)
+	}
+	return e.Rotate(ctx, id, overlap)
+}
+
 // CloseEndpoint removes an endpoint: what arrives there is refused from now on.
 // One that does not exist is no error.
 func (c *Connection) CloseEndpoint(ctx context.Context, id string) error {
@@ -85,8 +121,8 @@ func (c *Connection) CloseEndpoint(ctx context.Context, id string) error {
 	return e.Close(ctx, id)
 }
 
-// EndpointIDs lists the endpoints of this integration.
-func (c *Connection) EndpointIDs(ctx context.Context) ([]string, error) {
+// Endpoints lists the endpoints of this integration ordered by id.
+func (c *Connection) Endpoints(ctx context.Context) ([]EndpointInfo, error) {
 	e := c.origin.Endpoints()
 	if e == nil {
 		return nil, errNoEndpoints
@@ -121,4 +157,15 @@ func (c *Connection) DeleteSubscription(ctx context.Context, name string) error 
 		return errNoEndpoints
 	}
 	return e.Delete(ctx, name)
+}
+
+// SubscriptionsOfOthers returns the RemoteIDs that other integrations of the same
+// account keep, of any tenant, and how many such integrations there are. It is for
+// adapters, which may find them at the provider beside this one's.
+func (c *Connection) SubscriptionsOfOthers(ctx context.Context) (remoteIDs []string, integrations int, err error) {
+	e := c.origin.Endpoints()
+	if e == nil {
+		return nil, 0, errNoEndpoints
+	}
+	return e.Others(ctx)
 }

@@ -36,6 +36,10 @@ func (c *Connection) Checkpoint(name string) *Checkpoint {
 	return &Checkpoint{syncs: c.origin.Syncs(), name: name}
 }
 
+// NewCheckpoint returns a checkpoint over s, for who has no Connection: the Manager,
+// and tests of adapters.
+func NewCheckpoint(s Syncs, name string) *Checkpoint { return &Checkpoint{syncs: s, name: name} }
+
 // Load returns the saved value, nil when there is none.
 func (p *Checkpoint) Load(ctx context.Context) ([]byte, error) {
 	if p.syncs == nil {

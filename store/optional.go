@@ -6,7 +6,9 @@ import (
 )
 
 // Checkpoints is an optional ability of a [Store]: named cursors and named
-// leases of an integration, for code that syncs. Names are at most 191 bytes.
+// leases of an integration, for code that syncs. Names are at most 191 bytes. The
+// zero Ref is nobody's: the library keeps there what belongs to a whole app at a
+// provider.
 type Checkpoints interface {
 	// Checkpoint returns a named value and its version. A name that was never
 	// saved has a nil value and version 0; that is not an error.
@@ -37,8 +39,15 @@ type Endpoints interface {
 	// wrapping [ErrConflict].
 	PutEndpoint(ctx context.Context, e Endpoint) error
 
+	// RotateEndpoint gives an endpoint another path and another secret if its
+	// PathHash still is r.SeenPathHash. The ones before go on to be found and
+	// accepted until r.Overlap from now, those before them end. False means that
+	// somebody else rotated or removed it; nothing changed then.
+	RotateEndpoint(ctx context.Context, r RotateEndpoint) (bool, error)
+
 	// FindEndpoint returns the endpoint with a path hash, of any tenant: a
-	// request names only the path. Not found is an error wrapping [ErrNotFound].
+	// request names only the path. A PreviousPathHash counts until PreviousUntil.
+	// Not found is an error wrapping [ErrNotFound].
 	FindEndpoint(ctx context.Context, provider, pathHash string) (Endpoint, error)
 
 	// ListEndpoints returns the endpoints of an integration ordered by id.
@@ -68,6 +77,13 @@ type Endpoints interface {
 	// DeleteSubscription removes a subscription. One that does not exist is no
 	// error.
 	DeleteSubscription(ctx context.Context, ref Ref, name string) error
+
+	// EnsureSubscriptions sees to it that active integrations of e.Provider have a
+	// subscription named e.Name with e.RemoteID: one is inserted where there is
+	// none, and one with another RemoteID gets this one. Either is due now and
+	// leased to nobody, and its Data is gone. It does so for up to e.Limit
+	// integrations and reports for how many.
+	EnsureSubscriptions(ctx context.Context, e EnsureSubscriptions) (int, error)
 }
 
 // Endpoint is a webhook path that belongs to one integration.
@@ -78,12 +94,28 @@ type Endpoint struct {
 	// PathHash is the SHA-256 in hex of the path segment; the segment itself is
 	// a secret and is not stored.
 	PathHash string
+	// PreviousPathHash is that of the path before, "" for none. It leads here until
+	// PreviousUntil.
+	PreviousPathHash string
 	// Secret and PreviousSecret are sealed, both with the key named KeyID; the
 	// previous one is accepted until PreviousUntil.
 	Secret, PreviousSecret []byte
 	KeyID                  string
 	PreviousUntil          time.Time
 	CreatedAt              time.Time
+}
+
+// RotateEndpoint replaces the path and the secret of an endpoint. See
+// [Endpoints.RotateEndpoint].
+type RotateEndpoint struct {
+	TenantID, ID string
+	// SeenPathHash is the PathHash the caller knows, which becomes the previous one.
+	SeenPathHash, PathHash string
+	// Secret and PreviousSecret are sealed with the key named KeyID.
+	Secret, PreviousSecret []byte
+	KeyID                  string
+	// Overlap is how long the ones before are accepted beside.
+	Overlap time.Duration
 }
 
 // Subscription is an event subscription at the provider.
@@ -119,4 +151,11 @@ type FinishSubscription struct {
 	Subscription Subscription
 	// Delete removes the row instead.
 	Delete bool
+}
+
+// EnsureSubscriptions names a subscription that all integrations of a provider are
+// to have. See [Endpoints.EnsureSubscriptions].
+type EnsureSubscriptions struct {
+	Provider, Name, RemoteID string
+	Limit                    int
 }

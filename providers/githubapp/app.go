@@ -90,6 +90,10 @@ type Config struct {
 	// disconnects it. By default only the token is revoked and the App stays
 	// installed.
 	UninstallOnDisconnect bool
+	// NoRecovery does not ask GitHub to send again what it could not deliver. By
+	// default the Manager's Run does, in ModeInstallation with webhook secrets; see
+	// [App.RedeliverMissed].
+	NoRecovery bool
 	// Shared lets several tenants connect one installation. By default it belongs
 	// to the first. Users are always shared.
 	Shared bool
@@ -123,6 +127,7 @@ var (
 	_ providers.AnswerClassifier = (*App)(nil)
 	_ providers.BudgetKeeper     = (*App)(nil)
 	_ providers.Lander           = (*App)(nil)
+	_ providers.Redeliverer      = (*App)(nil)
 )
 
 // New returns the app. It never fails: the Manager reports every fault of the

@@ -65,6 +65,17 @@ type Config struct {
 	// PKCE sends a code challenge. Atlassian does not document it for 3LO.
 	// Defaults to off.
 	PKCE bool
+	// Webhooks are the dynamic webhooks that every connection is to have, at most
+	// five, each with a Name of its own. The Manager's Run registers them after a
+	// connect, within a minute or two, renews them, registers again what Jira has
+	// lost, and deletes what is not in this list any more; it compares every few
+	// hours. They need the scopes manage:jira-webhook and read:jira-work and a store
+	// that keeps subscriptions. For webhooks that differ between tenants see
+	// [RegisterWebhooks].
+	Webhooks []Webhook
+	// NoRecovery does not ask Jira for webhooks it could not deliver. Defaults to
+	// off.
+	NoRecovery bool
 	// NoWebhooks receives no webhooks, for stores that have no inbox. Defaults to
 	// off.
 	NoWebhooks bool
@@ -98,6 +109,8 @@ var (
 	_ providers.LimitReader         = (*App)(nil)
 	_ providers.SubscriptionRenewer = (*App)(nil)
 	_ providers.SubscriptionEnder   = (*App)(nil)
+	_ providers.SubscriptionKeeper  = (*App)(nil)
+	_ providers.MissedDeliveries    = (*App)(nil)
 )
 
 // New returns the app. It never fails: the Manager reports every fault of the
@@ -109,7 +122,7 @@ func New(cfg Config) *App {
 	a := &App{secret: token.NewSecret(cfg.ClientSecret)}
 	a.verifier, a.fault = newVerifier(append([]string{cfg.ClientSecret}, cfg.PreviousClientSecrets...))
 	cfg.ClientSecret, cfg.PreviousClientSecrets = "", nil
-	cfg.Scopes = slices.Clone(cfg.Scopes)
+	cfg.Scopes, cfg.Webhooks = slices.Clone(cfg.Scopes), slices.Clone(cfg.Webhooks)
 	a.cfg = cfg
 	a.limits = newLimits(cfg)
 	return a
@@ -134,7 +147,33 @@ func (a *App) Validate() error {
 	if a.fault != nil && !a.secret.IsZero() && !a.cfg.NoWebhooks {
 		f.Add("%w", a.fault)
 	}
+	a.validateWebhooks(f)
 	return f.Err()
+}
+
+func (a *App) validateWebhooks(f *providers.Faults) {
+	if len(a.cfg.Webhooks) == 0 {
+		return
+	}
+	if a.cfg.NoWebhooks {
+		f.Add("Webhooks are declared and NoWebhooks is set")
+	}
+	if len(a.cfg.Webhooks) > webhooksMost {
+		f.Add("Webhooks has %d elements, Jira takes %d", len(a.cfg.Webhooks), webhooksMost)
+	}
+	names := map[string]bool{}
+	for _, w := range a.cfg.Webhooks {
+		if err := w.check(); err != nil {
+			f.Add("%w", err)
+		}
+		if names[w.Name] {
+			f.Add("webhook %q is declared twice", w.Name)
+		}
+		names[w.Name] = true
+	}
+	if !slices.ContainsFunc(a.cfg.Scopes, func(s string) bool { return s == "manage:jira-webhook" || strings.HasSuffix(s, ":webhook:jira") }) {
+		f.Add("Webhooks need the scope manage:jira-webhook")
+	}
 }
 
 // isJiraScope tells scopes of Jira, classic ("read:jira-work") and granular

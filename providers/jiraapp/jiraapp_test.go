@@ -123,14 +123,23 @@ func (s source) Snapshot(context.Context) (providers.Snapshot, error) { return s
 type memory struct {
 	subs map[string]providers.Subscription
 	fail error
+	// others are webhooks of siblings, other integrations of the site.
+	others   []string
+	siblings int
 }
 
 func (*memory) Open(context.Context) (providers.Endpoint, error) {
 	return providers.Endpoint{ID: "e1", URL: "https://app.example.test/integrations/jira/webhook/segment", Secret: token.NewSecret("endpoint-secret")}, nil
 }
-func (*memory) Close(context.Context, string) error        { return nil }
-func (*memory) List(context.Context) ([]string, error)     { return []string{"e1"}, nil }
-func (m *memory) Delete(_ context.Context, n string) error { delete(m.subs, n); return m.fail }
+func (*memory) Rotate(context.Context, string, time.Duration) (providers.Endpoint, error) {
+	return providers.Endpoint{}, errors.ErrUnsupported
+}
+func (*memory) Close(context.Context, string) error { return nil }
+func (*memory) List(context.Context) ([]providers.EndpointInfo, error) {
+	return []providers.EndpointInfo{{ID: "e1"}}, nil
+}
+func (m *memory) Others(context.Context) ([]string, int, error) { return m.others, m.siblings, m.fail }
+func (m *memory) Delete(_ context.Context, n string) error      { delete(m.subs, n); return m.fail }
 func (m *memory) Save(_ context.Context, s providers.Subscription) error {
 	if m.fail == nil {
 		m.subs[s.Name] = s

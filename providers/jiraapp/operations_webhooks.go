@@ -66,15 +66,26 @@ func (w Webhook) check() error {
 type registered struct {
 	Webhook
 	URL string `json:"url"`
+	// Declared says that it is one of Config.Webhooks.
+	Declared bool `json:"declared,omitempty"`
 }
 
-// same reports whether a subscription is of exactly this. A store may have
-// written its JSON anew.
+// readRegistered reads the Data of a subscription.
+func readRegistered(s providers.Subscription) (registered, bool) {
+	var r registered
+	ok := json.Unmarshal(s.Data, &r) == nil && len(r.Events) > 0
+	r.Name = s.Name
+	return r, ok
+}
+
+// same reports whether a subscription is of exactly this, whoever asked for it. A
+// store may have written its JSON anew.
 func (r registered) same(s providers.Subscription) bool {
-	var old registered
-	if json.Unmarshal(s.Data, &old) != nil {
+	old, ok := readRegistered(s)
+	if !ok {
 		return false
 	}
+	r.Declared, old.Declared = false, false
 	a, errA := json.Marshal(r)
 	b, errB := json.Marshal(old)
 	return errA == nil && errB == nil && bytes.Equal(a, b)
@@ -101,8 +112,11 @@ func webhookIDs(subs []providers.Subscription) ([]int64, error) {
 // is registered under its name as it is stays, so that a restart of the host
 // registers nothing twice; one that is registered with other contents is
 // replaced, the new one first; others stay. They are renewed before they end,
-// by the Manager's Run, and deleted on disconnect. It returns the subscriptions
-// in the order of hooks.
+// by the Manager's Run, registered again when Jira has lost them, and deleted on
+// disconnect. It returns the subscriptions in the order of hooks.
+//
+// It is for webhooks that are not the same for all tenants: those that are can be
+// declared once, in Config.Webhooks. The two have names of their own.
 //
 // Jira judges each by itself: those it took are registered and stored whatever
 // becomes of the others. Errors are joined: those of [Classify], ErrInvalid with
@@ -128,16 +142,11 @@ func RegisterWebhooks(ctx context.Context, conn *providers.Connection, hooks ...
 	if conn.WebhookURL() == "" {
 		return nil, errNoURL
 	}
-	lease, ok, err := conn.TryLease(ctx, webhookLeaseName, webhookLease)
-	switch {
-	case errors.Is(err, errors.ErrUnsupported): // a store without leases is one replica's
-	case err != nil:
+	release, err := alone(ctx, conn)
+	if err != nil {
 		return nil, err
-	case !ok:
-		return nil, fmt.Errorf("%w: webhooks of this integration are being registered", providers.ErrConflict)
-	default:
-		defer func() { _ = lease.Release(ctx) }() // it ends by itself
 	}
+	defer release()
 	have, err := conn.Subscriptions(ctx)
 	if err != nil {
 		return nil, err
@@ -145,32 +154,40 @@ func RegisterWebhooks(ctx context.Context, conn *providers.Connection, hooks ...
 	return register(ctx, conn, c, hooks, have)
 }
 
+// alone keeps others from registering webhooks of this integration until release is
+// called.
+func alone(ctx context.Context, conn *providers.Connection) (release func(), err error) {
+	lease, ok, err := conn.TryLease(ctx, webhookLeaseName, webhookLease)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // a store without leases is one replica's
+		return func() {}, nil
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fmt.Errorf("%w: webhooks of this integration are being registered", providers.ErrConflict)
+	}
+	return func() { _ = lease.Release(ctx) }, nil // it ends by itself
+}
+
 var errNoURL = fmt.Errorf("integrations/jiraapp: no webhooks are configured: %w", errors.ErrUnsupported)
 
 func register(ctx context.Context, conn *providers.Connection, c *jira.Client, hooks []Webhook, have []providers.Subscription) ([]providers.Subscription, error) {
 	out := make([]providers.Subscription, len(hooks))
-	var wanted []Webhook
+	var wanted []registered
 	var at []int // where each of wanted belongs in out
 	var replaced []providers.Subscription
 	for i, h := range hooks {
 		j := slices.IndexFunc(have, func(s providers.Subscription) bool { return s.Name == h.Name })
-		if j >= 0 && (registered{h, conn.WebhookURL()}).same(have[j]) && have[j].ExpiresAt.After(time.Now()) {
+		r := registered{Webhook: h, URL: conn.WebhookURL()}
+		if j >= 0 && r.same(have[j]) && have[j].ExpiresAt.After(time.Now()) {
 			out[i] = have[j]
 			continue
 		}
-		wanted, at = append(wanted, h), append(at, i)
+		wanted, at = append(wanted, r), append(at, i)
 	}
-	if len(wanted) == 0 {
-		return out, nil
-	}
-	made, errs := create(ctx, c, conn.WebhookURL(), wanted)
+	made, errs := createAndSave(ctx, conn, c, wanted)
 	for k, s := range made {
 		if s.RemoteID == "" {
-			continue
-		}
-		if err := conn.SaveSubscription(context.WithoutCancel(ctx), s); err != nil {
-			// Nobody would ever renew or delete it.
-			errs = append(errs, err, remove(context.WithoutCancel(ctx), c, s))
 			continue
 		}
 		out[at[k]] = s
@@ -185,9 +202,33 @@ func register(ctx context.Context, conn *providers.Connection, c *jira.Client, h
 	return out, errors.Join(errs...)
 }
 
+// createAndSave makes webhooks at Jira and stores them. It returns a subscription
+// for each, without a RemoteID for those that are not there.
+func createAndSave(ctx context.Context, conn *providers.Connection, c *jira.Client, wanted []registered) ([]providers.Subscription, []error) {
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	made, errs := create(ctx, c, conn.WebhookURL(), wanted)
+	for k, s := range made {
+		if s.RemoteID == "" {
+			continue
+		}
+		if err := conn.SaveSubscription(context.WithoutCancel(ctx), s); err != nil {
+			// Nobody would ever renew or delete it.
+			errs = append(errs, err, remove(context.WithoutCancel(ctx), c, s))
+			made[k].RemoteID = ""
+		}
+	}
+	return made, errs
+}
+
 // create makes webhooks at Jira and returns a subscription for each, without a
 // RemoteID for those that Jira refused.
-func create(ctx context.Context, c *jira.Client, url string, hooks []Webhook) ([]providers.Subscription, []error) {
+func create(ctx context.Context, c *jira.Client, url string, wanted []registered) ([]providers.Subscription, []error) {
+	hooks := make([]Webhook, len(wanted))
+	for i, w := range wanted {
+		hooks[i] = w.Webhook
+	}
 	var ans struct {
 		Results []struct {
 			ID     int64    `json:"createdWebhookId"`
@@ -210,7 +251,7 @@ func create(ctx context.Context, c *jira.Client, url string, hooks []Webhook) ([
 			errs = append(errs, fmt.Errorf("webhook %q: %w", hooks[i].Name, refused))
 			continue
 		}
-		data, err := json.Marshal(registered{hooks[i], url})
+		data, err := json.Marshal(registered{hooks[i], url, wanted[i].Declared})
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -294,12 +335,16 @@ func (a *App) RenewSubscription(ctx context.Context, conn *providers.Connection,
 	if conn.WebhookURL() == "" {
 		return providers.Subscription{}, errNoURL
 	}
-	var old registered
-	if json.Unmarshal(s.Data, &old) != nil {
+	old, ok := readRegistered(s)
+	if !ok {
 		return providers.Subscription{}, fmt.Errorf("%w: subscription %q is not of this adapter", providers.ErrNotFound, s.Name)
 	}
-	old.Name = s.Name
-	made, errs := create(ctx, c, conn.WebhookURL(), []Webhook{old.Webhook})
+	release, err := alone(ctx, conn)
+	if err != nil {
+		return providers.Subscription{}, err
+	}
+	defer release()
+	made, errs := create(ctx, c, conn.WebhookURL(), []registered{old})
 	if len(errs) > 0 {
 		return providers.Subscription{}, errors.Join(errs...)
 	}

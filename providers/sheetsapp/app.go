@@ -86,6 +86,11 @@ type Config struct {
 	// Exclusive lets one tenant only connect an account. By default several may:
 	// it is a person's.
 	Exclusive bool
+	// WatchChanges opens a channel of all changes for every connection, as
+	// [WatchChanges] does: the Manager's Run opens it after a connect, within a minute
+	// or two, replaces it before it ends, and stops it when this is not set any more.
+	// It needs one of Drive's scopes. Defaults to off.
+	WatchChanges bool
 	// NoNotifications leaves out the webhook path: WatchFile and WatchChanges
 	// return an error wrapping errors.ErrUnsupported. A store that keeps no
 	// webhooks needs it.
@@ -112,6 +117,7 @@ var (
 	_ providers.BudgetKeeper        = (*App)(nil)
 	_ providers.SubscriptionRenewer = (*App)(nil)
 	_ providers.SubscriptionEnder   = (*App)(nil)
+	_ providers.SubscriptionKeeper  = (*App)(nil)
 )
 
 // New returns the app. It never fails: the Manager reports every fault of the
@@ -143,6 +149,12 @@ func (a *App) Validate() error {
 	f.Scopes(a.cfg.Scopes)
 	if !slices.ContainsFunc(a.cfg.Scopes, func(s string) bool { return !isSignIn(s) }) {
 		f.Add("Scopes is empty: name what the app needs, such as ScopeDriveFile")
+	}
+	if a.cfg.WatchChanges && a.cfg.NoNotifications {
+		f.Add("WatchChanges and NoNotifications are both set")
+	}
+	if a.cfg.WatchChanges && !slices.ContainsFunc(a.cfg.Scopes, func(s string) bool { return slices.Contains(watching.any, s) }) {
+		f.Add("WatchChanges needs a scope of Google Drive, such as ScopeDriveFile")
 	}
 	return f.Err()
 }

@@ -344,8 +344,8 @@ func TestChannelsAreRenewed(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, list)
 		require.Empty(t, kit.Sheets.LiveChannels())
-		ids, err := conn.EndpointIDs(ctx)
+		open, err := conn.Endpoints(ctx)
 		require.NoError(t, err)
-		require.Empty(t, ids)
+		require.Empty(t, open)
 	})
 }

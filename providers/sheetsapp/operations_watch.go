@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/saas-integrations/integrations/providers"
@@ -48,6 +49,8 @@ type channelData struct {
 	ResourceID string `json:"resource_id"`
 	FileID     string `json:"file_id,omitempty"`
 	PageToken  string `json:"page_token,omitempty"`
+	// Declared says that Config.WatchChanges asked for it.
+	Declared bool `json:"declared,omitempty"`
 }
 
 // Names of subscriptions.
@@ -82,10 +85,10 @@ func readChannel(s providers.Subscription) (Channel, error) {
 // and Disconnect stops it.
 //
 // A file that is watched already is left so and its channel returned; a channel
-// near its end is replaced. Call it from one place at a time: two calls at once
-// leave a channel nobody knows of, which notifies until it ends. The error wraps
-// errors.ErrUnsupported when the store keeps no endpoints or with
-// Config.NoNotifications.
+// near its end is replaced. An error wrapping providers.ErrConflict says that
+// channels of this integration are being opened elsewhere at this moment, one
+// wrapping errors.ErrUnsupported that the store keeps no endpoints or that
+// Config.NoNotifications is set.
 func WatchFile(ctx context.Context, conn *providers.Connection, fileID string) (Channel, error) {
 	if err := checkID(fileID); err != nil {
 		return Channel{}, err
@@ -95,7 +98,8 @@ func WatchFile(ctx context.Context, conn *providers.Connection, fileID string) (
 
 // WatchChanges asks Google Drive to notify of changes to all files that the
 // granted scope covers: a notification says that [Changes] has some. It is like
-// [WatchFile] else; the channel lasts a week.
+// [WatchFile] else; the channel lasts a week. Config.WatchChanges does it for every
+// connection.
 func WatchChanges(ctx context.Context, conn *providers.Connection) (Channel, error) {
 	return watch(ctx, conn, channelData{})
 }
@@ -104,6 +108,11 @@ func watch(ctx context.Context, conn *providers.Connection, d channelData) (Chan
 	if err := allowed(ctx, conn, watching); err != nil {
 		return Channel{}, err
 	}
+	release, err := alone(ctx, conn)
+	if err != nil {
+		return Channel{}, err
+	}
+	defer release()
 	subs, err := conn.Subscriptions(ctx)
 	if err != nil {
 		return Channel{}, err
@@ -115,7 +124,7 @@ func watch(ctx context.Context, conn *providers.Connection, d channelData) (Chan
 			if time.Now().Before(c.RenewAt) {
 				return c, nil
 			}
-			d = channelData{FileID: c.FileID, PageToken: c.PageToken}
+			d = channelData{FileID: c.FileID, PageToken: c.PageToken, Declared: isDeclared(*old)}
 		}
 	}
 	if d.FileID == "" && d.PageToken == "" {
@@ -134,11 +143,19 @@ func watch(ctx context.Context, conn *providers.Connection, d channelData) (Chan
 // channel, so another one is opened, under another id, before the old one is
 // stopped. A file that is gone is providers.ErrNotFound.
 func (a *App) RenewSubscription(ctx context.Context, conn *providers.Connection, s providers.Subscription) (providers.Subscription, error) {
+	release, err := alone(ctx, conn)
+	if err != nil {
+		return providers.Subscription{}, err
+	}
+	defer release()
+	if strings.HasPrefix(s.Name, openingPrefix) {
+		return providers.Subscription{}, closeUnfinished(ctx, conn, s)
+	}
 	c, err := readChannel(s)
 	if err != nil {
 		return providers.Subscription{}, err
 	}
-	next, err := replace(ctx, conn, channelData{FileID: c.FileID, PageToken: c.PageToken}, &s)
+	next, err := replace(ctx, conn, channelData{FileID: c.FileID, PageToken: c.PageToken, Declared: isDeclared(s)}, &s)
 	if errors.Is(err, providers.ErrNotFound) {
 		retire(ctx, conn, s)
 	}
@@ -155,6 +172,7 @@ func replace(ctx context.Context, conn *providers.Connection, d channelData, old
 		retire(ctx, conn, s)
 		return providers.Subscription{}, err
 	}
+	finished(ctx, conn, s.RemoteID)
 	if old != nil {
 		retire(ctx, conn, *old)
 	}
@@ -166,6 +184,10 @@ func replace(ctx context.Context, conn *providers.Connection, d channelData, old
 func open(ctx context.Context, conn *providers.Connection, d channelData) (providers.Subscription, error) {
 	e, err := conn.OpenEndpoint(ctx)
 	if err != nil {
+		return providers.Subscription{}, err
+	}
+	if err := unfinished(ctx, conn, e.ID, d); err != nil {
+		closeEndpoint(ctx, conn, e.ID)
 		return providers.Subscription{}, err
 	}
 	at, life := driveURL+"/files/"+d.FileID+"/watch?supportsAllDrives=true", fileLife
@@ -187,7 +209,10 @@ func open(ctx context.Context, conn *providers.Connection, d channelData) (provi
 		err = &providers.CallError{Adapter: "sheetsapp", Code: "bad_answer", Kind: providers.ErrTransient}
 	}
 	if err != nil {
-		// A channel that was opened nevertheless ends by itself.
+		var refused *providers.CallError
+		if errors.As(err, &refused) && refused.Status/100 == 4 {
+			finished(ctx, conn, e.ID)
+		} // else it may be open: that is looked into later
 		closeEndpoint(ctx, conn, e.ID)
 		return providers.Subscription{}, err
 	}

@@ -303,6 +303,15 @@ func (st *Store) ListEndpoints(ctx context.Context, ref store.Ref) (v []store.En
 	return v, err
 }
 
+// RotateEndpoint implements store.Endpoints.
+func (st *Store) RotateEndpoint(ctx context.Context, r store.RotateEndpoint) (v bool, err error) {
+	err = st.call("RotateEndpoint", func() (err error) {
+		v, err = st.inner.RotateEndpoint(ctx, r)
+		return err
+	})
+	return v, err
+}
+
 // DeleteEndpoint implements store.Endpoints.
 func (st *Store) DeleteEndpoint(ctx context.Context, tenant, id string) error {
 	return st.call("DeleteEndpoint", func() error { return st.inner.DeleteEndpoint(ctx, tenant, id) })
@@ -343,6 +352,15 @@ func (st *Store) FinishSubscription(ctx context.Context, f store.FinishSubscript
 // DeleteSubscription implements store.Endpoints.
 func (st *Store) DeleteSubscription(ctx context.Context, ref store.Ref, name string) error {
 	return st.call("DeleteSubscription", func() error { return st.inner.DeleteSubscription(ctx, ref, name) })
+}
+
+// EnsureSubscriptions implements store.Endpoints.
+func (st *Store) EnsureSubscriptions(ctx context.Context, e store.EnsureSubscriptions) (v int, err error) {
+	err = st.call("EnsureSubscriptions", func() (err error) {
+		v, err = st.inner.EnsureSubscriptions(ctx, e)
+		return err
+	})
+	return v, err
 }
 
 // CountByKey implements store.Admin.

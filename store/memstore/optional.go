@@ -140,6 +140,23 @@ func (s *Store) PutEndpoint(ctx context.Context, e store.Endpoint) error {
 	return nil
 }
 
+// RotateEndpoint implements store.Endpoints.
+func (s *Store) RotateEndpoint(ctx context.Context, r store.RotateEndpoint) (bool, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	e := s.endpoints[r.ID]
+	if e == nil || e.TenantID != r.TenantID || e.PathHash != r.SeenPathHash {
+		return false, nil
+	}
+	next := copyEndpoint(store.Endpoint{Secret: r.Secret, PreviousSecret: r.PreviousSecret, PreviousUntil: now().Add(r.Overlap)})
+	e.PathHash, e.PreviousPathHash, e.KeyID = r.PathHash, r.SeenPathHash, r.KeyID
+	e.Secret, e.PreviousSecret, e.PreviousUntil = next.Secret, next.PreviousSecret, next.PreviousUntil
+	return true, nil
+}
+
 // FindEndpoint implements store.Endpoints.
 func (s *Store) FindEndpoint(ctx context.Context, provider, pathHash string) (store.Endpoint, error) {
 	unlock, err := s.lock(ctx)
@@ -148,7 +165,7 @@ func (s *Store) FindEndpoint(ctx context.Context, provider, pathHash string) (st
 	}
 	defer unlock()
 	for _, e := range s.endpoints {
-		if e.Provider == provider && e.PathHash == pathHash {
+		if e.Provider == provider && (e.PathHash == pathHash || e.PreviousPathHash == pathHash && pathHash != "" && e.PreviousUntil.After(now())) {
 			return copyEndpoint(*e), nil
 		}
 	}
@@ -277,6 +294,36 @@ func (s *Store) DeleteSubscription(ctx context.Context, ref store.Ref, name stri
 	defer unlock()
 	delete(s.subscriptions, subscriptionKey{ref, name})
 	return nil
+}
+
+// EnsureSubscriptions implements store.Endpoints.
+func (s *Store) EnsureSubscriptions(ctx context.Context, e store.EnsureSubscriptions) (int, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	n, t := 0, now()
+	for _, in := range s.integrations {
+		if n >= e.Limit {
+			break
+		}
+		key := subscriptionKey{store.Ref{TenantID: in.TenantID, ID: in.ID}, e.Name}
+		old := s.subscriptions[key]
+		if in.Provider != e.Provider || in.Status != store.Active || old != nil && old.RemoteID == e.RemoteID {
+			continue
+		}
+		n++
+		row := &subscription{Subscription: store.Subscription{
+			TenantID: in.TenantID, IntegrationID: in.ID, Provider: e.Provider, Name: e.Name, RemoteID: e.RemoteID,
+			RenewAt: t, CreatedAt: t, UpdatedAt: t,
+		}}
+		if old != nil {
+			row.CreatedAt = old.CreatedAt
+		}
+		s.subscriptions[key] = row
+	}
+	return n, nil
 }
 
 func copyEndpoint(e store.Endpoint) store.Endpoint {

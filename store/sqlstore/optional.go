@@ -75,14 +75,14 @@ func (s *Store) DeleteCheckpoints(ctx context.Context, ref store.Ref) error {
 	return err
 }
 
-const endpointColumns = "id, tenant_id, integration_id, provider, path_hash, secret, previous_secret, key_id, previous_until, created_at"
+const endpointColumns = "id, tenant_id, integration_id, provider, path_hash, previous_path_hash, secret, previous_secret, key_id, previous_until, created_at"
 
 func scanEndpoint(row scanner) (store.Endpoint, error) {
 	var e store.Endpoint
-	var key sql.NullString
+	var key, previous sql.NullString
 	var until, created sql.NullInt64
-	err := row.Scan(&e.ID, &e.TenantID, &e.IntegrationID, &e.Provider, &e.PathHash, &e.Secret, &e.PreviousSecret, &key, &until, &created)
-	e.KeyID, e.PreviousUntil, e.CreatedAt = key.String, at(until), at(created)
+	err := row.Scan(&e.ID, &e.TenantID, &e.IntegrationID, &e.Provider, &e.PathHash, &previous, &e.Secret, &e.PreviousSecret, &key, &until, &created)
+	e.KeyID, e.PreviousPathHash, e.PreviousUntil, e.CreatedAt = key.String, previous.String, at(until), at(created)
 	return e, err
 }
 
@@ -90,11 +90,11 @@ func scanEndpoint(row scanner) (store.Endpoint, error) {
 func (s *Store) PutEndpoint(ctx context.Context, e store.Endpoint) error {
 	err := s.write(ctx, "put endpoint", func(tx *sql.Tx) error {
 		put, err := s.put(ctx, tx,
-			`UPDATE {p}webhook_endpoints SET integration_id = ?, provider = ?, path_hash = ?, secret = ?, previous_secret = ?, key_id = ?,
+			`UPDATE {p}webhook_endpoints SET integration_id = ?, provider = ?, path_hash = ?, previous_path_hash = ?, secret = ?, previous_secret = ?, key_id = ?,
  previous_until = ?, version = version+1 WHERE tenant_id = ? AND id = ?`,
-			`INSERT INTO {p}webhook_endpoints (integration_id, provider, path_hash, secret, previous_secret, key_id, previous_until,
- tenant_id, id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {now}) {ifabsent}`,
-			e.IntegrationID, e.Provider, e.PathHash, bytesOrNull(e.Secret), bytesOrNull(e.PreviousSecret), orNull(e.KeyID), moment(e.PreviousUntil), e.TenantID, e.ID)
+			`INSERT INTO {p}webhook_endpoints (integration_id, provider, path_hash, previous_path_hash, secret, previous_secret, key_id, previous_until,
+ tenant_id, id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}) {ifabsent}`,
+			e.IntegrationID, e.Provider, e.PathHash, orNull(e.PreviousPathHash), bytesOrNull(e.Secret), bytesOrNull(e.PreviousSecret), orNull(e.KeyID), moment(e.PreviousUntil), e.TenantID, e.ID)
 		if err == nil && !put {
 			err = store.ErrConflict // the id or the path is somebody else's
 		}
@@ -117,9 +117,18 @@ func (s *Store) put(ctx context.Context, tx *sql.Tx, update, insert string, args
 	return false, nil
 }
 
+// RotateEndpoint implements store.Endpoints.
+func (s *Store) RotateEndpoint(ctx context.Context, r store.RotateEndpoint) (bool, error) {
+	return s.one(ctx, "rotate endpoint", `UPDATE {p}webhook_endpoints SET path_hash = ?, previous_path_hash = ?, secret = ?, previous_secret = ?,
+ key_id = ?, previous_until = {now}+?, version = version+1 WHERE tenant_id = ? AND id = ? AND path_hash = ?`,
+		r.PathHash, r.SeenPathHash, bytesOrNull(r.Secret), bytesOrNull(r.PreviousSecret), orNull(r.KeyID), millis(r.Overlap), r.TenantID, r.ID, r.SeenPathHash)
+}
+
 // FindEndpoint implements store.Endpoints.
 func (s *Store) FindEndpoint(ctx context.Context, provider, pathHash string) (store.Endpoint, error) {
-	e, err := scanEndpoint(s.db.QueryRowContext(ctx, s.text("SELECT "+endpointColumns+" FROM {p}webhook_endpoints WHERE provider = ? AND path_hash = ?"), provider, pathHash))
+	e, err := scanEndpoint(s.db.QueryRowContext(ctx, s.text("SELECT "+endpointColumns+" FROM {p}webhook_endpoints WHERE provider = ? AND path_hash = ?"+
+		" UNION ALL SELECT "+endpointColumns+" FROM {p}webhook_endpoints WHERE provider = ? AND previous_path_hash = ? AND previous_until > {now}"),
+		provider, pathHash, provider, pathHash))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
@@ -231,4 +240,44 @@ func (s *Store) subscriptions(ctx context.Context, what, query string, args ...a
 func (s *Store) DeleteSubscription(ctx context.Context, ref store.Ref, name string) error {
 	_, err := s.one(ctx, "delete subscription", "DELETE FROM {p}subscriptions WHERE tenant_id = ? AND integration_id = ? AND name = ?", ref.TenantID, ref.ID, name)
 	return err
+}
+
+// EnsureSubscriptions implements store.Endpoints. Whom it is for is looked up
+// first: an insert from a select has different words in each database.
+func (s *Store) EnsureSubscriptions(ctx context.Context, e store.EnsureSubscriptions) (int, error) {
+	var refs []store.Ref
+	err := s.rows(ctx, s.db, "ensure subscriptions", `SELECT i.tenant_id, i.id FROM {p}integrations i
+ LEFT JOIN {p}subscriptions s ON s.tenant_id = i.tenant_id AND s.integration_id = i.id AND s.name = ?
+ WHERE i.provider = ? AND i.status = 'active' AND (s.name IS NULL OR s.remote_id <> ?) LIMIT ?`,
+		[]any{e.Name, e.Provider, e.RemoteID, max(e.Limit, 0)}, func(row scanner) error {
+			var ref store.Ref
+			err := row.Scan(&ref.TenantID, &ref.ID)
+			refs = append(refs, ref)
+			return err
+		})
+	if err != nil || len(refs) == 0 {
+		return 0, err
+	}
+	// Two that do this at the same time must not wait for each other.
+	slices.SortFunc(refs, func(a, b store.Ref) int { return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.ID, b.ID)) })
+	err = s.write(ctx, "ensure subscriptions", func(tx *sql.Tx) error {
+		for _, ref := range refs {
+			put, err := s.put(ctx, tx,
+				`UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = NULL, expires_at = NULL, renew_at = {now}, updated_at = {now},
+ version = version+1, lease_owner = NULL, lease_until = 0 WHERE tenant_id = ? AND integration_id = ? AND name = ?`,
+				`INSERT INTO {p}subscriptions (provider, remote_id, tenant_id, integration_id, name, renew_at, created_at, updated_at)
+ VALUES (?, ?, ?, ?, ?, {now}, {now}, {now}) {ifabsent}`, e.Provider, e.RemoteID, ref.TenantID, ref.ID, e.Name)
+			if err != nil {
+				return err
+			}
+			if !put {
+				return store.ErrConflict
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(refs), nil
 }

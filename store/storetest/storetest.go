@@ -38,7 +38,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("Inbox", s.inbox)
 	t.Run("Checkpoints", s.checkpoints)
 	t.Run("Endpoints", s.endpoints)
+	t.Run("Rotations", s.rotations)
 	t.Run("Subscriptions", s.subscriptions)
+	t.Run("EnsureSubscriptions", s.ensured)
 	t.Run("Admin", s.admin)
 	t.Run("Purger", s.purger)
 }

@@ -115,6 +115,7 @@ CREATE TABLE IF NOT EXISTS {p}webhook_endpoints (
   integration_id     VARBINARY(36) NOT NULL,
   provider           VARBINARY(64) NOT NULL,
   path_hash          VARBINARY(64) NOT NULL,
+  previous_path_hash VARBINARY(64),
   secret             LONGBLOB,
   previous_secret    LONGBLOB,
   key_id             VARBINARY(32),
@@ -123,6 +124,7 @@ CREATE TABLE IF NOT EXISTS {p}webhook_endpoints (
   created_at         BIGINT NOT NULL,
   clashes            INT NOT NULL DEFAULT 0,
   UNIQUE (provider, path_hash),
+  KEY {p}webhook_endpoints_was (provider, previous_path_hash),
   KEY {p}webhook_endpoints_of (tenant_id, integration_id),
   KEY {p}webhook_endpoints_key (key_id, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;

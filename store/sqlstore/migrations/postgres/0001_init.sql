@@ -112,6 +112,7 @@ CREATE TABLE {p}webhook_endpoints (
   integration_id     TEXT COLLATE "C" NOT NULL,
   provider           TEXT COLLATE "C" NOT NULL,
   path_hash          TEXT COLLATE "C" NOT NULL,
+  previous_path_hash TEXT COLLATE "C",
   secret             BYTEA,
   previous_secret    BYTEA,
   key_id             TEXT COLLATE "C",
@@ -120,6 +121,7 @@ CREATE TABLE {p}webhook_endpoints (
   created_at         BIGINT NOT NULL,
   UNIQUE (provider, path_hash)
 );
+CREATE INDEX {p}webhook_endpoints_was ON {p}webhook_endpoints (provider, previous_path_hash);
 CREATE INDEX {p}webhook_endpoints_of ON {p}webhook_endpoints (tenant_id, integration_id);
 CREATE INDEX {p}webhook_endpoints_key ON {p}webhook_endpoints (key_id, id);
 

@@ -109,6 +109,7 @@ CREATE TABLE {p}webhook_endpoints (
   integration_id  TEXT    NOT NULL,
   provider        TEXT    NOT NULL,
   path_hash       TEXT    NOT NULL,
+  previous_path_hash TEXT,
   secret          BLOB,
   previous_secret BLOB,
   key_id          TEXT,
@@ -117,6 +118,7 @@ CREATE TABLE {p}webhook_endpoints (
   created_at      INTEGER NOT NULL,
   UNIQUE (provider, path_hash)
 );
+CREATE INDEX {p}webhook_endpoints_was ON {p}webhook_endpoints (provider, previous_path_hash);
 CREATE INDEX {p}webhook_endpoints_of ON {p}webhook_endpoints (tenant_id, integration_id);
 CREATE INDEX {p}webhook_endpoints_key ON {p}webhook_endpoints (key_id, id);
 
