@@ -35,7 +35,7 @@ func (s *session) handle(c claimed) {
 		}
 	}()
 	if s.ctx.Err() != nil {
-		s.giveBack(c)
+		s.giveBack(0, c)
 		return
 	}
 	s.attempts.Add(1)
@@ -46,8 +46,8 @@ func (s *session) handle(c claimed) {
 		}
 		return
 	}
-	if c.Starts >= s.cfg.MaxStarts {
-		s.failed(c, c.Starts, 0, errCutShort)
+	if c.Starts >= s.cfg.MaxStarts || c.Lost >= s.cfg.MaxStarts+moreLost {
+		s.dead(c, c.Starts, 0, errCutShort)
 		return
 	}
 	ev, err := s.event(c)
@@ -55,9 +55,7 @@ func (s *session) handle(c claimed) {
 		s.unreadable(c, err)
 		return
 	}
-	ctx, cancel := s.visit()
-	ok, err := s.cfg.Inbox.StartDelivery(ctx, c.ID, c.owner)
-	cancel()
+	ok, err := s.ledger.start(c)
 	if err != nil {
 		s.storeFailed("webhook event not started", c, err)
 		return
@@ -99,7 +97,7 @@ func (s *session) event(c claimed) (Event, error) {
 // claims, because no start was counted.
 func (s *session) unreadable(c claimed, err error) {
 	s.log(slog.LevelError, "webhook event cannot be opened", c, "error", err)
-	f := store.FinishDelivery{State: store.Pending, RetryIn: s.restFor(c.Claims), Error: errorText(err)}
+	f := store.FinishDelivery{State: store.Pending, RetryIn: s.cfg.restFor(c.Claims), Error: errorText(err)}
 	if s.finish(c, f) {
 		s.observe(c, OutcomeUnreadable, 0, 0, err)
 	}
@@ -107,20 +105,30 @@ func (s *session) unreadable(c claimed, err error) {
 
 // failed puts an event off or gives it up.
 func (s *session) failed(c claimed, starts int, took time.Duration, err error) {
-	f := store.FinishDelivery{State: store.Pending, RetryIn: s.restFor(starts), Error: errorText(err)}
-	outcome, level := OutcomeFailed, slog.LevelWarn
 	if starts >= s.cfg.MaxStarts {
-		f.State, f.RetryIn = store.Dead, 0
-		outcome, level = OutcomeDead, slog.LevelError
+		s.dead(c, starts, took, err)
+		return
 	}
-	args := []any{"attempt", starts, "outcome", string(outcome), "error", err}
+	s.logFailed(slog.LevelWarn, c, OutcomeFailed, starts, err)
+	if s.finish(c, store.FinishDelivery{State: store.Pending, RetryIn: s.cfg.restFor(starts), Error: errorText(err)}) {
+		s.observe(c, OutcomeFailed, starts, took, err)
+	}
+}
+
+// dead gives an event up.
+func (s *session) dead(c claimed, starts int, took time.Duration, err error) {
+	s.logFailed(slog.LevelError, c, OutcomeDead, starts, err)
+	if s.finish(c, store.FinishDelivery{State: store.Dead, Error: errorText(err)}) {
+		s.observe(c, OutcomeDead, starts, took, err)
+	}
+}
+
+func (s *session) logFailed(level slog.Level, c claimed, o Outcome, starts int, err error) {
+	args := []any{"attempt", starts, "outcome", string(o), "error", err}
 	if p, ok := errors.AsType[*PanicError](err); ok {
 		args = append(args, "stack", string(p.Stack))
 	}
 	s.log(level, "webhook event failed", c, args...)
-	if s.finish(c, f) {
-		s.observe(c, outcome, starts, took, err)
-	}
 }
 
 // call runs Before and the handler under the handler timeout. Whatever does not

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,11 +16,18 @@ type session struct {
 	*Worker
 	ctx      context.Context // of the handlers
 	attempts atomic.Int64
+	ledger   *ledger
+	looks    looks
 
 	mu     sync.Mutex
+	turns  turns
 	owners map[string]string // of the leased rows by id
 	err    error             // the first of the store
+	ending bool
+	job    *sync.Cond    // something may run, or the session ends
+	room   chan struct{} // something may be claimed
 
+	places  sync.WaitGroup
 	quit    chan struct{}
 	renewer sync.WaitGroup
 }
@@ -30,16 +38,42 @@ type claimed struct {
 	owner string
 }
 
+// suspect reports whether a crash cut the handler short.
+func (c claimed) suspect() bool { return c.Lost > 0 && c.Starts > 0 }
+
 // open begins a session whose handlers run under ctx.
 func (w *Worker) open(ctx context.Context) *session {
-	s := &session{Worker: w, ctx: ctx, owners: map[string]string{}, quit: make(chan struct{})}
+	s := &session{
+		Worker: w, ctx: ctx, turns: newTurns(w.cfg.Handling), owners: map[string]string{},
+		room: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
+	s.job = sync.NewCond(&s.mu)
+	s.ledger = newLedger(w.cfg.Inbox, s.visit)
 	s.renewer.Go(s.renewLeases)
+	for range w.cfg.Concurrency {
+		s.places.Go(s.place)
+	}
 	return s
 }
 
-func (s *session) close() {
-	close(s.quit)
-	s.renewer.Wait()
+// end gives back what has not been started. The channel it returns is closed when
+// all that runs is over.
+func (s *session) end() <-chan struct{} {
+	s.mu.Lock()
+	s.ending = true
+	unstarted := s.turns.drop()
+	s.mu.Unlock()
+	s.job.Broadcast()
+	s.giveBack(0, unstarted...)
+	over := make(chan struct{})
+	go func() {
+		s.places.Wait()
+		close(s.quit)
+		s.renewer.Wait()
+		s.ledger.close()
+		close(over)
+	}()
+	return over
 }
 
 // visit returns a context for one visit to the store. It outlives the end of
@@ -48,47 +82,195 @@ func (s *session) visit() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(s.ctx), storeTimeout)
 }
 
-// claim leases the next events.
-func (s *session) claim() ([]claimed, error) {
-	if len(s.match) == 0 {
-		return nil, nil
+// place handles one event after the other.
+func (s *session) place() {
+	for {
+		s.mu.Lock()
+		c, ok := s.turns.next()
+		for !ok && !s.ending {
+			s.job.Wait()
+			c, ok = s.turns.next()
+		}
+		s.mu.Unlock()
+		if !ok {
+			return
+		}
+		s.hasRoom()
+		s.handle(c)
+		s.mu.Lock()
+		s.turns.done(c)
+		s.mu.Unlock()
+		s.hasRoom()
+	}
+}
+
+func (s *session) hasRoom() {
+	select {
+	case s.room <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// feed claims events, for the tenants whose turn it is, until ctx ends.
+func (s *session) feed(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if s.looks.in(s.cfg.Poll) <= 0 {
+			if _, err := s.look(s.looks.at.IsZero() || time.Since(s.looks.full) >= s.cfg.Lease/2); err != nil {
+				return err
+			}
+		}
+		tried, err := s.claim()
+		if err != nil {
+			return err
+		}
+		if tried {
+			select {
+			case <-s.wake:
+				s.looks.wanted = true
+			default:
+			}
+			continue
+		}
+		timer := time.NewTimer(s.looks.in(s.cfg.Poll))
+		select {
+		case <-s.wake:
+			s.looks.wanted = true
+		case <-timer.C:
+		case <-s.room:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// drain claims events until nothing is due and nothing runs, or what is due is
+// claimed by others.
+func (s *session) drain() error {
+	for {
+		found, err := s.look(true)
+		if err != nil || found == 0 {
+			return err
+		}
+		before := s.attempts.Load()
+		for {
+			tried, err := s.claim()
+			if err != nil {
+				return err
+			}
+			if tried {
+				continue
+			}
+			s.mu.Lock()
+			idle := s.turns.idle()
+			s.mu.Unlock()
+			if idle {
+				break
+			}
+			select {
+			case <-s.room:
+			case <-s.ctx.Done():
+				return s.ctx.Err()
+			}
+		}
+		if err := s.storeError(); err != nil || s.attempts.Load() == before {
+			return err
+		}
+	}
+}
+
+// looks are the questions to the store who has due events.
+type looks struct {
+	at     time.Time // of the store's clock, the last one
+	last   time.Time // the same by ours
+	took   time.Duration
+	full   time.Time // the last that asked for all there is
+	pause  time.Duration
+	wanted bool
+}
+
+const (
+	// lookGap is the least time from one look to the next; it is also four times
+	// what a look takes, so that they cost no more than a fifth of the store's time.
+	lookGap = 5 * time.Millisecond
+	// lookBack is how far a look goes back behind the last one: an insert may be
+	// seen later than its time says. What takes longer is found by a full look.
+	lookBack = time.Second
+)
+
+// in is how long it is until the next look.
+func (l *looks) in(poll time.Duration) time.Duration {
+	if l.wanted {
+		return max(lookGap, 4*l.took) - time.Since(l.last)
+	}
+	if l.pause == 0 {
+		l.pause = jitter(poll)
+	}
+	return l.pause - time.Since(l.last)
+}
+
+// look asks the store who has become due since the last look, or who is due at all,
+// and reports how many tenants are.
+func (s *session) look(full bool) (int, error) {
+	l := &s.looks
+	q := store.DueQuery{Match: s.match}
+	if !full {
+		q.Since = l.at.Add(-lookBack)
+	}
+	ctx, cancel := s.visit()
+	defer cancel()
+	l.wanted, l.pause = false, 0
+	began := time.Now()
+	due, err := s.cfg.Inbox.DueTenants(ctx, q)
+	l.last = time.Now()
+	if err != nil {
+		return 0, err
+	}
+	l.took, l.at = l.last.Sub(began), due.At
+	if full {
+		l.full = began
+	}
+	// Processes take turns in different order.
+	rand.Shuffle(len(due.Tenants), func(i, j int) { due.Tenants[i], due.Tenants[j] = due.Tenants[j], due.Tenants[i] })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range due.Tenants {
+		s.turns.mark(t.TenantID, t.Since)
+	}
+	return len(due.Tenants), nil
+}
+
+// claim leases events for those whose turn it is. It reports whether it tried:
+// whether there was somebody, and room.
+func (s *session) claim() (tried bool, err error) {
+	s.mu.Lock()
+	picked, limit := s.turns.pick()
+	s.mu.Unlock()
+	if len(picked) == 0 {
+		return false, nil
 	}
 	ctx, cancel := s.visit()
 	defer cancel()
 	owner := NewID()
-	ds, err := s.cfg.Inbox.ClaimDeliveries(ctx, store.ClaimDeliveries{
-		Owner: owner, Limit: s.cfg.Batch, TTL: s.cfg.Lease, Match: s.match,
+	got, err := s.cfg.Inbox.ClaimDeliveries(ctx, store.ClaimDeliveries{
+		Owner: owner, Limit: limit, TTL: s.cfg.Lease, Match: s.match, Tenants: picked, DeadBlocks: s.cfg.DeadBlocks,
 	})
-	if err != nil {
-		return nil, err
-	}
-	batch := make([]claimed, len(ds))
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, d := range ds {
-		batch[i] = claimed{d, owner}
+	if err != nil {
+		s.turns.failed(picked)
+		s.mu.Unlock()
+		return true, err
+	}
+	events := make([]claimed, len(got.Deliveries))
+	for i, d := range got.Deliveries {
+		events[i] = claimed{d, owner}
 		s.owners[d.ID] = owner
 	}
-	return batch, nil
-}
-
-// work handles what comes in on jobs, cfg.Concurrency at a time. The channel it
-// returns is closed when jobs is and all is handled.
-func (s *session) work(jobs <-chan claimed) <-chan struct{} {
-	var slots sync.WaitGroup
-	for range s.cfg.Concurrency {
-		slots.Go(func() {
-			for c := range jobs {
-				s.handle(c)
-			}
-		})
-	}
-	finished := make(chan struct{})
-	go func() {
-		slots.Wait()
-		close(finished)
-	}()
-	return finished
+	back := s.turns.claimed(picked, events, got.More)
+	s.mu.Unlock()
+	s.job.Broadcast()
+	s.giveBack(time.Second, back...)
+	return true, nil
 }
 
 // renewLeases keeps what the session holds leased, also while it waits for a
@@ -119,35 +301,38 @@ func (s *session) renewLeases() {
 	}
 }
 
-// giveBack makes a row that was not started due again at once.
-func (s *session) giveBack(c claimed) {
-	s.finish(c, store.FinishDelivery{State: store.Pending, Error: c.LastError})
+// giveBack makes rows that were not started due again.
+func (s *session) giveBack(in time.Duration, cs ...claimed) {
+	fs := make([]store.FinishDelivery, len(cs))
+	for i, c := range cs {
+		fs[i] = store.FinishDelivery{ID: c.ID, Owner: c.owner, State: store.Pending, RetryIn: in, Error: c.LastError, Unclaim: true}
+	}
+	for i, a := range s.ledger.end(fs...) {
+		s.finished(cs[i], a)
+	}
 }
-
-// finishTries is how often the end of an attempt is written down before the
-// event is left to run again when its lease is over.
-const finishTries = 3
 
 // finish ends a claim and reports whether it was still ours.
 func (s *session) finish(c claimed, f store.FinishDelivery) bool {
-	defer s.letGo(c.ID)
 	f.ID, f.Owner = c.ID, c.owner
-	for try := 1; ; try++ {
-		ctx, cancel := s.visit()
-		ok, err := s.cfg.Inbox.FinishDelivery(ctx, f)
-		cancel()
-		if err == nil {
-			if !ok {
-				s.overtaken(c)
-			}
-			return ok
-		}
-		if try == finishTries {
-			s.storeFailed("webhook event not finished", c, err)
-			return false
-		}
-		time.Sleep(time.Second)
+	a := s.ledger.end(f)[0]
+	if a.ok && f.State != store.Pending && c.OrderKey != "" {
+		s.mu.Lock()
+		s.turns.mark(c.TenantID, c.RunAt) // the next of its key is due now
+		s.mu.Unlock()
 	}
+	return s.finished(c, a)
+}
+
+func (s *session) finished(c claimed, a answered) bool {
+	s.letGo(c.ID)
+	switch {
+	case a.err != nil:
+		s.storeFailed("webhook event not finished", c, a.err)
+	case !a.ok:
+		s.overtaken(c)
+	}
+	return a.ok
 }
 
 func (s *session) letGo(id string) {

@@ -166,8 +166,17 @@ func (st *Store) InsertDeliveries(ctx context.Context, ds []store.Delivery) (v [
 	return v, err
 }
 
+// DueTenants implements store.Inbox.
+func (st *Store) DueTenants(ctx context.Context, q store.DueQuery) (v store.Due, err error) {
+	err = st.call("DueTenants", func() (err error) {
+		v, err = st.inner.DueTenants(ctx, q)
+		return err
+	})
+	return v, err
+}
+
 // ClaimDeliveries implements store.Inbox.
-func (st *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (v []store.Delivery, err error) {
+func (st *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (v store.Claimed, err error) {
 	err = st.call("ClaimDeliveries", func() (err error) {
 		v, err = st.inner.ClaimDeliveries(ctx, c)
 		return err
@@ -175,10 +184,10 @@ func (st *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (
 	return v, err
 }
 
-// StartDelivery implements store.Inbox.
-func (st *Store) StartDelivery(ctx context.Context, id, owner string) (v bool, err error) {
-	err = st.call("StartDelivery", func() (err error) {
-		v, err = st.inner.StartDelivery(ctx, id, owner)
+// StartDeliveries implements store.Inbox.
+func (st *Store) StartDeliveries(ctx context.Context, ls []store.DeliveryLease) (v []bool, err error) {
+	err = st.call("StartDeliveries", func() (err error) {
+		v, err = st.inner.StartDeliveries(ctx, ls)
 		return err
 	})
 	return v, err
@@ -189,10 +198,10 @@ func (st *Store) RenewDeliveries(ctx context.Context, owner string, ids []string
 	return st.call("RenewDeliveries", func() error { return st.inner.RenewDeliveries(ctx, owner, ids, ttl) })
 }
 
-// FinishDelivery implements store.Inbox.
-func (st *Store) FinishDelivery(ctx context.Context, f store.FinishDelivery) (v bool, err error) {
-	err = st.call("FinishDelivery", func() (err error) {
-		v, err = st.inner.FinishDelivery(ctx, f)
+// FinishDeliveries implements store.Inbox.
+func (st *Store) FinishDeliveries(ctx context.Context, fs []store.FinishDelivery) (v []bool, err error) {
+	err = st.call("FinishDeliveries", func() (err error) {
+		v, err = st.inner.FinishDeliveries(ctx, fs)
 		return err
 	})
 	return v, err
