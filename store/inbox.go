@@ -37,20 +37,17 @@ type Inbox interface {
 	// before them are finished, or by themselves after some minutes.
 	ClaimDeliveries(ctx context.Context, c ClaimDeliveries) (Claimed, error)
 
-	// StartDeliveries counts a start of each, right before their handlers run, and
-	// reports for each whether the owner still has the lease. One that does not must
-	// not run the handler.
-	StartDeliveries(ctx context.Context, ls []DeliveryLease) ([]bool, error)
+	// RecordDeliveries ends claims and counts starts, all in one transaction, each if
+	// its owner still holds the lease, and reports for each whether it did: nothing
+	// changed where it did not. Ids must not repeat. One that ends as done or dead
+	// makes the next of its OrderKey due. A start is recorded right before the handler
+	// runs, and one that is not must not run; it is not once the lease has run out.
+	RecordDeliveries(ctx context.Context, r RecordDeliveries) (Recorded, error)
 
 	// RenewDeliveries extends the lease of those ids that owner still holds. A lease
 	// that ran out is extended too as long as nobody else took it, but not that of a
 	// delivery with an OrderKey: another one of its key may have been leased.
 	RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error
-
-	// FinishDeliveries ends claims, each if its owner still holds the lease, and
-	// reports for each whether it did: nothing changed where it did not. Ids must
-	// not repeat. One that ends as done or dead makes the next of its OrderKey due.
-	FinishDeliveries(ctx context.Context, fs []FinishDelivery) ([]bool, error)
 
 	// GetDelivery returns one delivery, or an error wrapping [ErrNotFound].
 	// Tenant "" finds unrouted ones only.
@@ -182,7 +179,18 @@ type DeliveryLease struct {
 	ID, Owner string
 }
 
-// FinishDelivery ends a claim. See [Inbox.FinishDeliveries].
+// RecordDeliveries is what became of claims. See [Inbox.RecordDeliveries].
+type RecordDeliveries struct {
+	Ends   []FinishDelivery
+	Starts []DeliveryLease
+}
+
+// Recorded says which lines of a [RecordDeliveries] were recorded.
+type Recorded struct {
+	Ends, Starts []bool
+}
+
+// FinishDelivery ends a claim.
 type FinishDelivery struct {
 	ID, Owner string
 	// State is Done, Dead, or Pending to try again after RetryIn.

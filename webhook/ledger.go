@@ -2,41 +2,43 @@ package webhook
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/saas-integrations/integrations/store"
 )
 
-// finishTries is how often the end of an attempt is written down before the
-// event is left to run again when its lease is over.
-const finishTries = 3
+// recordTries is how often the end of an attempt is written down before the event
+// is left to run again when its lease is over.
+const recordTries = 3
 
-// ledger writes starts and ends of attempts into the inbox. What comes in while it
+var errRecorded = errors.New("integrations/webhook: the inbox recorded another number of lines than it was given")
+
+// ledger writes ends and starts of attempts into the inbox. What comes in while it
 // writes goes into its next visit together, so that many places share the cost of
 // one and none waits for a timer. Who asks waits for the answer: no handler starts,
-// and none takes the next event, before it is written.
+// and no place takes its next event, before it is written.
 type ledger struct {
 	inbox store.Inbox
 	visit func() (context.Context, context.CancelFunc)
 
-	mu     sync.Mutex
-	starts []entry[store.DeliveryLease]
-	ends   []entry[store.FinishDelivery]
-	kick   chan struct{}
-	over   sync.WaitGroup
+	mu    sync.Mutex
+	lines []*line
+	kick  chan struct{}
+	over  sync.WaitGroup
 }
 
-// entry is a line of the ledger, and where its answer goes.
-type entry[T any] struct {
-	line   T
-	answer chan answered
-}
-
-type answered struct {
-	ok  bool
-	err error
+// line is what one place has to write: the ends of some events, the start of
+// another.
+type line struct {
+	ends    []store.FinishDelivery
+	start   *store.DeliveryLease
+	written chan struct{}
+	// The answer: which ends, and whether the start, were recorded.
+	ended            []bool
+	started          bool
+	endErr, startErr error
 }
 
 func newLedger(inbox store.Inbox, visit func() (context.Context, context.CancelFunc)) *ledger {
@@ -51,74 +53,62 @@ func (l *ledger) close() {
 	l.over.Wait()
 }
 
-// start counts a start. False means the lease was lost.
-func (l *ledger) start(c claimed) (bool, error) {
-	e := entry[store.DeliveryLease]{store.DeliveryLease{ID: c.ID, Owner: c.owner}, make(chan answered, 1)}
+// write writes a line and waits until it is written or failed for good.
+func (l *ledger) write(w *line) {
+	w.written = make(chan struct{})
 	l.mu.Lock()
-	l.starts = append(l.starts, e)
+	l.lines = append(l.lines, w)
 	l.mu.Unlock()
-	l.wake()
-	a := <-e.answer
-	return a.ok, a.err
-}
-
-// end ends claims and returns an answer for each.
-func (l *ledger) end(fs ...store.FinishDelivery) []answered {
-	es := make([]entry[store.FinishDelivery], len(fs))
-	for i, f := range fs {
-		es[i] = entry[store.FinishDelivery]{f, make(chan answered, 1)}
-	}
-	l.mu.Lock()
-	l.ends = append(l.ends, es...)
-	l.mu.Unlock()
-	l.wake()
-	out := make([]answered, len(es))
-	for i, e := range es {
-		out[i] = <-e.answer
-	}
-	return out
-}
-
-func (l *ledger) wake() {
 	select {
 	case l.kick <- struct{}{}:
 	default: // it will look anyway
 	}
+	<-w.written
 }
 
 func (l *ledger) run() {
 	for range l.kick {
 		l.mu.Lock()
-		starts, ends := l.starts, l.ends
-		l.starts, l.ends = nil, nil
+		lines := l.lines
+		l.lines = nil
 		l.mu.Unlock()
-		if len(ends) > 0 {
-			write(l, ends, finishTries, l.inbox.FinishDeliveries)
-		}
-		if len(starts) > 0 {
-			write(l, starts, 1, l.inbox.StartDeliveries)
+		if len(lines) > 0 {
+			l.record(lines)
 		}
 	}
 }
 
-// write writes lines and answers them.
-func write[T any](l *ledger, es []entry[T], tries int, to func(context.Context, []T) ([]bool, error)) {
-	lines := make([]T, len(es))
-	for i, e := range es {
-		lines[i] = e.line
+// record writes lines and answers them. Ends are tried again. Starts are not: one
+// whose answer was lost would be counted twice.
+func (l *ledger) record(lines []*line) {
+	var r store.RecordDeliveries
+	for _, w := range lines {
+		r.Ends = append(r.Ends, w.ends...)
+		if w.start != nil {
+			r.Starts = append(r.Starts, *w.start)
+		}
 	}
-	oks, err := once(l, lines, to)
-	for try := 1; err != nil && try < tries; try++ {
+	got, err := l.once(r)
+	startErr := err
+	for try := 1; err != nil && try < recordTries && len(r.Ends) > 0; try++ {
 		time.Sleep(time.Second)
-		oks, err = once(l, lines, to)
+		got, err = l.once(store.RecordDeliveries{Ends: r.Ends})
 	}
-	for i, e := range es {
-		e.answer <- answered{err == nil && oks[i], err}
+	if err != nil {
+		got.Ends = make([]bool, len(r.Ends))
+	}
+	for _, w := range lines {
+		w.endErr, w.startErr = err, startErr
+		w.ended, got.Ends = got.Ends[:len(w.ends)], got.Ends[len(w.ends):]
+		if w.start != nil && startErr == nil {
+			w.started, got.Starts = got.Starts[0], got.Starts[1:]
+		}
+		close(w.written)
 	}
 }
 
 // once visits the store. A panic of it is an error like others.
-func once[T any](l *ledger, lines []T, to func(context.Context, []T) ([]bool, error)) (oks []bool, err error) {
+func (l *ledger) once(r store.RecordDeliveries) (got store.Recorded, err error) {
 	ctx, cancel := l.visit()
 	defer cancel()
 	defer func() {
@@ -126,9 +116,9 @@ func once[T any](l *ledger, lines []T, to func(context.Context, []T) ([]bool, er
 			err = newPanicError(v)
 		}
 	}()
-	oks, err = to(ctx, lines)
-	if err == nil && len(oks) != len(lines) {
-		err = fmt.Errorf("integrations/webhook: the inbox answered %d of %d", len(oks), len(lines))
+	got, err = l.inbox.RecordDeliveries(ctx, r)
+	if err == nil && (len(got.Ends) != len(r.Ends) || len(got.Starts) != len(r.Starts)) {
+		err = errRecorded
 	}
-	return oks, err
+	return got, err
 }

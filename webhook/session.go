@@ -24,8 +24,10 @@ type session struct {
 	owners map[string]string // of the leased rows by id
 	err    error             // the first of the store
 	ending bool
-	job    *sync.Cond    // something may run, or the session ends
-	room   chan struct{} // something may be claimed
+	// unwritten counts attempts that are over and not written down yet.
+	unwritten int
+	job       *sync.Cond    // something may run, or the session ends
+	room      chan struct{} // something may be claimed
 
 	places  sync.WaitGroup
 	quit    chan struct{}
@@ -41,8 +43,8 @@ type claimed struct {
 // suspect reports whether a crash cut the handler short.
 func (c claimed) suspect() bool { return c.Lost > 0 && c.Starts > 0 }
 
-// open begins a session whose handlers run under ctx.
-func (w *Worker) open(ctx context.Context) *session {
+// begin begins a session whose handlers run under ctx.
+func (w *Worker) begin(ctx context.Context) *session {
 	s := &session{
 		Worker: w, ctx: ctx, turns: newTurns(w.cfg.Handling), owners: map[string]string{},
 		room: make(chan struct{}, 1), quit: make(chan struct{}),
@@ -82,26 +84,72 @@ func (s *session) visit() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(s.ctx), storeTimeout)
 }
 
-// place handles one event after the other.
+// place handles one event after the other. How one ended is written down together
+// with the start of the next, if that is there.
 func (s *session) place() {
+	var last *attempt
 	for {
-		s.mu.Lock()
-		c, ok := s.turns.next()
-		for !ok && !s.ending {
-			s.job.Wait()
-			c, ok = s.turns.next()
-		}
-		s.mu.Unlock()
-		if !ok {
+		c, ok := s.next(last)
+		if !ok && last == nil {
 			return
 		}
-		s.hasRoom()
-		s.handle(c)
-		s.mu.Lock()
-		s.turns.done(c)
-		s.mu.Unlock()
-		s.hasRoom()
+		last = s.step(last, c, ok)
 	}
+}
+
+// next takes the event that is to run; if none may, it waits for one unless the last
+// has still to be written down.
+func (s *session) next(last *attempt) (claimed, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.hasRoom()
+	if last != nil {
+		s.turns.done(last.claimed)
+	}
+	c, ok := s.turns.next()
+	for !ok && last == nil && !s.ending {
+		s.job.Wait()
+		c, ok = s.turns.next()
+	}
+	return c, ok
+}
+
+// step writes down how the last attempt ended and makes the next, if there is one. A
+// panic of the store, the cipher or an observer ends the attempt, not the process:
+// the lease runs out and the event comes again.
+func (s *session) step(last *attempt, c claimed, more bool) (made *attempt) {
+	defer s.hasRoom()
+	defer func() {
+		v := recover()
+		if v != nil {
+			p := newPanicError(v)
+			s.storeFailed("webhook attempt panicked", c, p)
+			s.cfg.Logger.ErrorContext(s.ctx, "webhook attempt panicked", "stack", string(p.Stack))
+		}
+		if last != nil {
+			s.letGo(last.ID)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if last != nil {
+			s.unwritten--
+		}
+		if more && made == nil { // it was given up
+			s.turns.done(c)
+			delete(s.owners, c.ID)
+		}
+		if made != nil {
+			s.unwritten++
+		}
+	}()
+	var next *attempt
+	if more {
+		next = s.prepare(c)
+	}
+	if next = s.record(last, next); next != nil && next.starts {
+		s.run(next)
+	}
+	return next
 }
 
 func (s *session) hasRoom() {
@@ -162,7 +210,7 @@ func (s *session) drain() error {
 				continue
 			}
 			s.mu.Lock()
-			idle := s.turns.idle()
+			idle := s.turns.idle() && s.unwritten == 0
 			s.mu.Unlock()
 			if idle {
 				break
@@ -303,36 +351,22 @@ func (s *session) renewLeases() {
 
 // giveBack makes rows that were not started due again.
 func (s *session) giveBack(in time.Duration, cs ...claimed) {
-	fs := make([]store.FinishDelivery, len(cs))
+	if len(cs) == 0 {
+		return
+	}
+	var w line
+	for _, c := range cs {
+		w.ends = append(w.ends, backIn(c, in))
+	}
+	s.ledger.write(&w)
 	for i, c := range cs {
-		fs[i] = store.FinishDelivery{ID: c.ID, Owner: c.owner, State: store.Pending, RetryIn: in, Error: c.LastError, Unclaim: true}
-	}
-	for i, a := range s.ledger.end(fs...) {
-		s.finished(cs[i], a)
+		s.written(&attempt{claimed: c, end: w.ends[i]}, w.ended[i], w.endErr)
 	}
 }
 
-// finish ends a claim and reports whether it was still ours.
-func (s *session) finish(c claimed, f store.FinishDelivery) bool {
-	f.ID, f.Owner = c.ID, c.owner
-	a := s.ledger.end(f)[0]
-	if a.ok && f.State != store.Pending && c.OrderKey != "" {
-		s.mu.Lock()
-		s.turns.mark(c.TenantID, c.RunAt) // the next of its key is due now
-		s.mu.Unlock()
-	}
-	return s.finished(c, a)
-}
-
-func (s *session) finished(c claimed, a answered) bool {
-	s.letGo(c.ID)
-	switch {
-	case a.err != nil:
-		s.storeFailed("webhook event not finished", c, a.err)
-	case !a.ok:
-		s.overtaken(c)
-	}
-	return a.ok
+// backIn is the end of a claim that was not made use of.
+func backIn(c claimed, in time.Duration) store.FinishDelivery {
+	return store.FinishDelivery{ID: c.ID, Owner: c.owner, State: store.Pending, RetryIn: in, Error: c.LastError, Unclaim: true}
 }
 
 func (s *session) letGo(id string) {
@@ -367,7 +401,14 @@ func (s *session) log(level slog.Level, what string, c claimed, args ...any) {
 	}, args...)...)
 }
 
+// observe tells the observer. What becomes of the event does not depend on it.
 func (s *session) observe(c claimed, o Outcome, attempt int, took time.Duration, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := newPanicError(v)
+			s.log(slog.LevelError, "webhook observer panicked", c, "error", p, "stack", string(p.Stack))
+		}
+	}()
 	s.cfg.Observe(s.ctx, Observation{
 		Outcome: o, Provider: c.Provider, Took: took, Err: err,
 		EventID: c.ID, EventType: c.EventType, TenantID: c.TenantID, IntegrationID: c.IntegrationID, Attempt: attempt,

@@ -152,7 +152,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	s := w.open(running)
+	s := w.begin(running)
 	for failures := 1; ctx.Err() == nil; {
 		began := time.Now()
 		if err := s.feed(ctx); err != nil {
@@ -194,7 +194,7 @@ func (w *Worker) Drain(ctx context.Context) (int, error) {
 	if len(w.match) == 0 {
 		return 0, ctx.Err()
 	}
-	s := w.open(ctx)
+	s := w.begin(ctx)
 	err := s.drain()
 	<-s.end()
 	if err == nil {

@@ -184,24 +184,15 @@ func (st *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (
 	return v, err
 }
 
-// StartDeliveries implements store.Inbox.
-func (st *Store) StartDeliveries(ctx context.Context, ls []store.DeliveryLease) (v []bool, err error) {
-	err = st.call("StartDeliveries", func() (err error) {
-		v, err = st.inner.StartDeliveries(ctx, ls)
-		return err
-	})
-	return v, err
-}
-
 // RenewDeliveries implements store.Inbox.
 func (st *Store) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
 	return st.call("RenewDeliveries", func() error { return st.inner.RenewDeliveries(ctx, owner, ids, ttl) })
 }
 
-// FinishDeliveries implements store.Inbox.
-func (st *Store) FinishDeliveries(ctx context.Context, fs []store.FinishDelivery) (v []bool, err error) {
-	err = st.call("FinishDeliveries", func() (err error) {
-		v, err = st.inner.FinishDeliveries(ctx, fs)
+// RecordDeliveries implements store.Inbox.
+func (st *Store) RecordDeliveries(ctx context.Context, r store.RecordDeliveries) (v store.Recorded, err error) {
+	err = st.call("RecordDeliveries", func() (err error) {
+		v, err = st.inner.RecordDeliveries(ctx, r)
 		return err
 	})
 	return v, err

@@ -128,23 +128,6 @@ func (s *Store) held(id, owner string) *delivery {
 	return d
 }
 
-// StartDeliveries implements store.Inbox.
-func (s *Store) StartDeliveries(ctx context.Context, ls []store.DeliveryLease) ([]bool, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	out := make([]bool, len(ls))
-	for i, l := range ls {
-		if d := s.held(l.ID, l.Owner); d != nil && d.visible.After(now()) {
-			d.Starts++
-			out[i] = true
-		}
-	}
-	return out, nil
-}
-
 // RenewDeliveries implements store.Inbox.
 func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
 	unlock, err := s.lock(ctx)
@@ -161,16 +144,23 @@ func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string,
 	return nil
 }
 
-// FinishDeliveries implements store.Inbox.
-func (s *Store) FinishDeliveries(ctx context.Context, fs []store.FinishDelivery) ([]bool, error) {
+// RecordDeliveries implements store.Inbox.
+func (s *Store) RecordDeliveries(ctx context.Context, r store.RecordDeliveries) (store.Recorded, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
-		return nil, err
+		return store.Recorded{}, err
 	}
 	defer unlock()
-	out := make([]bool, len(fs))
-	for i, f := range fs {
-		out[i] = s.finish(f, now())
+	t := now()
+	out := store.Recorded{Ends: make([]bool, len(r.Ends)), Starts: make([]bool, len(r.Starts))}
+	for i, f := range r.Ends {
+		out.Ends[i] = s.finish(f, t)
+	}
+	for i, l := range r.Starts {
+		if d := s.held(l.ID, l.Owner); d != nil && d.visible.After(t) {
+			d.Starts++
+			out.Starts[i] = true
+		}
 	}
 	return out, nil
 }

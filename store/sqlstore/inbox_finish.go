@@ -10,22 +10,6 @@ import (
 	"github.com/saas-integrations/integrations/store"
 )
 
-// StartDeliveries implements store.Inbox.
-func (s *Store) StartDeliveries(ctx context.Context, ls []store.DeliveryLease) ([]bool, error) {
-	out := make([]bool, 0, len(ls))
-	for part := range slices.Chunk(ls, chunk) {
-		started := map[string]bool{}
-		err := s.change(ctx, "start deliveries", []change{{set: "starts = starts+1", also: "run_at > {now}", leases: part}}, func(id, _, _ string) { started[id] = true })
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range part {
-			out = append(out, started[l.ID])
-		}
-	}
-	return out, nil
-}
-
 // RenewDeliveries implements store.Inbox.
 func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
 	for part := range slices.Chunk(ids, chunk) {
@@ -41,31 +25,36 @@ func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string,
 	return ctx.Err()
 }
 
-// FinishDeliveries implements store.Inbox.
-func (s *Store) FinishDeliveries(ctx context.Context, fs []store.FinishDelivery) ([]bool, error) {
-	out := make([]bool, 0, len(fs))
-	for part := range slices.Chunk(fs, chunk) {
-		finished, next := map[string]bool{}, map[orderKey]bool{}
-		over := map[string]bool{}
-		for _, f := range part {
-			over[f.ID] = f.State != store.Pending
-		}
-		err := s.change(ctx, "finish deliveries", endings(part), func(id, integration, key string) {
-			finished[id] = true
-			if key != "" && over[id] {
-				next[orderKey{integration, key}] = true
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-		if err := s.makeNextDue(ctx, next); err != nil {
-			return nil, err
-		}
-		for _, f := range part {
-			out = append(out, finished[f.ID])
+// RecordDeliveries implements store.Inbox.
+func (s *Store) RecordDeliveries(ctx context.Context, r store.RecordDeliveries) (store.Recorded, error) {
+	out := store.Recorded{Ends: make([]bool, len(r.Ends)), Starts: make([]bool, len(r.Starts))}
+	changes, of, over := endings(r.Ends), map[string]*bool{}, map[string]bool{}
+	for i, f := range r.Ends {
+		of[f.ID], over[f.ID] = &out.Ends[i], f.State != store.Pending
+	}
+	if len(r.Starts) > 0 {
+		changes = append(changes, change{set: "starts = starts+1", also: " AND run_at > {now}", leases: r.Starts})
+		for i, l := range r.Starts {
+			of[l.ID] = &out.Starts[i]
 		}
 	}
+	if len(changes) == 0 {
+		return out, ctx.Err()
+	}
+	rows, err := s.change(ctx, "record deliveries", changes)
+	if err != nil {
+		return store.Recorded{}, err
+	}
+	next := map[orderKey]bool{}
+	for _, row := range rows {
+		*of[row.id] = true
+		if row.key != "" && over[row.id] {
+			next[row.orderKey] = true
+		}
+	}
+	// What is recorded is, whatever becomes of this: the next would be due by itself
+	// after a while.
+	_ = s.makeNextDue(ctx, next)
 	return out, nil
 }
 
@@ -134,68 +123,63 @@ type change struct {
 	leases []store.DeliveryLease
 }
 
-// condition selects the rows.
-func (c change) condition() (string, []any) {
+// changedRow is a row that a change has changed.
+type changedRow struct {
+	id string
+	orderKey
+}
+
+// change makes changes, in one transaction if there are several, and says of which
+// rows.
+func (s *Store) change(ctx context.Context, what string, changes []change) ([]changedRow, error) {
+	if len(changes) == 1 && len(changes[0].leases) <= chunk && s.dialect.d.returning {
+		return s.changePart(ctx, s.db, what, changes[0])
+	}
+	var rows []changedRow
+	err := s.write(ctx, what, func(tx *sql.Tx) error {
+		rows = rows[:0]
+		for _, c := range changes {
+			for part := range slices.Chunk(c.leases, chunk) {
+				c.leases = part
+				more, err := s.changePart(ctx, tx, what, c)
+				if err != nil {
+					return err
+				}
+				rows = append(rows, more...)
+			}
+		}
+		return nil
+	})
+	return rows, err
+}
+
+func (s *Store) changePart(ctx context.Context, r runner, what string, c change) ([]changedRow, error) {
 	pairs := make([]string, len(c.leases))
 	args := make([]any, 0, 2*len(c.leases))
 	for i, l := range c.leases {
 		pairs[i] = "id = ? AND lease_owner = ?"
 		args = append(args, l.ID, l.Owner)
 	}
-	where := "status = 0 AND (" + strings.Join(pairs, " OR ") + ")"
-	if c.also != "" {
-		where += " AND " + c.also
-	}
-	return where, args
-}
-
-// change makes changes, in one transaction if there are several, and says of which
-// rows.
-func (s *Store) change(ctx context.Context, what string, changes []change, changed func(id, integration, key string)) error {
 	const columns = "id, integration_id, order_key"
-	var rows [][3]string
-	scan := func(row scanner) error {
-		var r [3]string
-		err := row.Scan(&r[0], &r[1], &r[2])
-		rows = append(rows, r)
+	update := "UPDATE {p}webhook_inbox {bykey} SET " + c.set + " WHERE "
+	where := "status = 0 AND (" + strings.Join(pairs, " OR ") + ")" + c.also
+	query, all := update+where+" RETURNING "+columns, append(slices.Clone(c.args), args...)
+	if !s.dialect.d.returning {
+		query, all = "SELECT "+columns+" FROM {p}webhook_inbox {bykey} WHERE "+where+" FOR UPDATE", args
+	}
+	var rows []changedRow
+	if err := s.rows(ctx, r, what, query, all, func(row scanner) error {
+		var c changedRow
+		err := row.Scan(&c.id, &c.integration, &c.key)
+		rows = append(rows, c)
 		return err
+	}); err != nil || len(rows) == 0 || s.dialect.d.returning {
+		return rows, err
 	}
-	apply := func(r runner, c change) error {
-		where, args := c.condition()
-		update := "UPDATE {p}webhook_inbox {bykey} SET " + c.set + " WHERE "
-		if s.dialect.d.returning {
-			return s.rows(ctx, r, what, update+where+" RETURNING "+columns, append(c.args, args...), scan)
-		}
-		before := len(rows)
-		if err := s.rows(ctx, r, what, "SELECT "+columns+" FROM {p}webhook_inbox {bykey} WHERE "+where+" FOR UPDATE", args, scan); err != nil || len(rows) == before {
-			return err
-		}
-		ids := append([]any{}, c.args...)
-		for _, row := range rows[before:] {
-			ids = append(ids, row[0])
-		}
-		_, err := s.exec(ctx, r, update+"id IN ("+in(len(rows)-before)+")", ids...)
-		return err
+	all = slices.Clone(c.args)
+	for _, row := range rows {
+		all = append(all, row.id)
 	}
-	var err error
-	if len(changes) == 1 && s.dialect.d.returning {
-		err = apply(s.db, changes[0])
-	} else {
-		err = s.write(ctx, what, func(tx *sql.Tx) error {
-			rows = rows[:0]
-			for _, c := range changes {
-				if err := apply(tx, c); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		changed(r[0], r[1], r[2])
-	}
-	return nil
+	_, err := s.exec(ctx, r, update+"id IN ("+in(len(rows))+")", all...)
+	return rows, err
 }

@@ -44,12 +44,13 @@ func claimed(t *testing.T, in store.Inbox, c store.ClaimDeliveries) []store.Deli
 
 func start(t *testing.T, in store.Inbox, id, owner string) bool {
 	t.Helper()
-	return must[[]bool](t)(in.StartDeliveries(t.Context(), []store.DeliveryLease{{ID: id, Owner: owner}}))[0]
+	r := store.RecordDeliveries{Starts: []store.DeliveryLease{{ID: id, Owner: owner}}}
+	return must[store.Recorded](t)(in.RecordDeliveries(t.Context(), r)).Starts[0]
 }
 
 func finish(t *testing.T, in store.Inbox, f store.FinishDelivery) bool {
 	t.Helper()
-	return must[[]bool](t)(in.FinishDeliveries(t.Context(), []store.FinishDelivery{f}))[0]
+	return must[store.Recorded](t)(in.RecordDeliveries(t.Context(), store.RecordDeliveries{Ends: []store.FinishDelivery{f}})).Ends[0]
 }
 
 var anyGitHub = store.Match{Provider: "github"}

@@ -104,28 +104,30 @@ func (s *suite) tenants(t *testing.T) {
 		equal(t, "given back", finish(t, in, store.FinishDelivery{ID: d.ID, Owner: "c", State: store.Pending, Unclaim: true}), true)
 		equal(t, "Claims", must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID)).Claims, 2)
 	})
-	sentence("many are started and finished at once, each for itself", func(t *testing.T, _ store.Store, in store.Inbox) {
+	sentence("starts and ends are recorded together, each for itself", func(t *testing.T, _ store.Store, in store.Inbox) {
 		var ds []store.Delivery
-		for range 4 {
+		for range 6 {
 			ds = append(ds, s.delivery("t1", "i1"))
 		}
 		must[[]bool](t)(in.InsertDeliveries(t.Context(), ds))
-		equal(t, "claimed", len(claimed(t, in, claim("a", anyGitHub))), 4)
-		started := must[[]bool](t)(in.StartDeliveries(t.Context(), []store.DeliveryLease{{ID: ds[0].ID, Owner: "a"}, {ID: ds[1].ID, Owner: "b"}, {ID: "nobody", Owner: "a"}, {ID: ds[2].ID, Owner: "a"}}))
-		equal(t, "started", started, []bool{true, false, false, true})
-		finished := must[[]bool](t)(in.FinishDeliveries(t.Context(), []store.FinishDelivery{
+		equal(t, "claimed", len(claimed(t, in, claim("a", anyGitHub))), 6)
+		got := must[store.Recorded](t)(in.RecordDeliveries(t.Context(), store.RecordDeliveries{
+			Starts: []store.DeliveryLease{{ID: ds[0].ID, Owner: "a"}, {ID: ds[1].ID, Owner: "b"}, {ID: "nobody", Owner: "a"}, {ID: ds[2].ID, Owner: "a"}},
+			Ends:   []store.FinishDelivery{{ID: ds[4].ID, Owner: "a", State: store.Done}, {ID: ds[5].ID, Owner: "b", State: store.Done}},
+		}))
+		equal(t, "recorded", got, store.Recorded{Starts: []bool{true, false, false, true}, Ends: []bool{true, false}})
+		got = must[store.Recorded](t)(in.RecordDeliveries(t.Context(), store.RecordDeliveries{Ends: []store.FinishDelivery{
 			{ID: ds[0].ID, Owner: "a", State: store.Done}, {ID: ds[1].ID, Owner: "b", State: store.Done},
 			{ID: ds[2].ID, Owner: "a", State: store.Pending, RetryIn: time.Hour, Error: "no luck"}, {ID: ds[3].ID, Owner: "a", State: store.Dead, Error: "never"},
-		}))
-		equal(t, "finished", finished, []bool{true, false, true, true})
+		}}))
+		equal(t, "recorded", got.Ends, []bool{true, false, true, true})
 		var states []string
 		for _, d := range ds {
 			got := must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID))
 			states = append(states, fmt.Sprintf("%d %d %s", got.State, got.Starts, got.LastError))
 		}
-		equal(t, "states", states, []string{"1 1 ", "0 0 ", "0 1 no luck", "2 0 never"})
-		equal(t, "no starts", len(must[[]bool](t)(in.StartDeliveries(t.Context(), nil))), 0)
-		equal(t, "no ends", len(must[[]bool](t)(in.FinishDeliveries(t.Context(), nil))), 0)
+		equal(t, "states", states, []string{"1 1 ", "0 0 ", "0 1 no luck", "2 0 never", "1 0 ", "0 0 "})
+		must[store.Recorded](t)(in.RecordDeliveries(t.Context(), store.RecordDeliveries{}))
 	})
 }
 
@@ -262,7 +264,7 @@ func (s *suite) turns(t *testing.T) {
 				}
 				mu.Unlock()
 				if len(ends) > 0 {
-					if _, err := in.FinishDeliveries(t.Context(), ends); err != nil {
+					if _, err := in.RecordDeliveries(t.Context(), store.RecordDeliveries{Ends: ends}); err != nil {
 						return false, err
 					}
 				}
