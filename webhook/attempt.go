@@ -137,7 +137,7 @@ func (s *session) open(c claimed) (Event, error) {
 	ev := Event{
 		ID: c.ID, Provider: c.Provider, Type: c.EventType, DeliveryID: c.DeliveryID,
 		TenantID: c.TenantID, IntegrationID: c.IntegrationID, ExternalID: c.ExternalID,
-		Body: body, OccurredAt: c.OccurredAt, ReceivedAt: c.ReceivedAt, Attempt: c.Starts + 1,
+		OrderKey: c.OrderKey, Body: body, OccurredAt: c.OccurredAt, ReceivedAt: c.ReceivedAt, Attempt: c.Starts + 1,
 	}
 	if len(c.Headers) > 0 && json.Unmarshal(c.Headers, &ev.Header) != nil {
 		return Event{}, errHeaders

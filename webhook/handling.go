@@ -15,8 +15,8 @@ type Handling struct {
 	// turns beyond that. A host with one tenant sets it to Concurrency. Defaults to
 	// half of Concurrency.
 	TenantConcurrency int
-	// Batch is how many events are claimed at a time and wait in the process.
-	// Defaults to 16.
+	// Batch is how many events are claimed at a time and wait in the process, with
+	// their bodies in memory. Defaults to twice Concurrency.
 	Batch int
 	// Lease is how long a claim lasts; it is renewed at a third of it. After a crash
 	// its events run elsewhere when it is over. Defaults to 60 s.
@@ -61,7 +61,7 @@ func (h *Handling) setDefaults() {
 		h.TenantConcurrency = max(1, h.Concurrency/2)
 	}
 	if h.Batch == 0 {
-		h.Batch = 16
+		h.Batch = 2 * h.Concurrency
 	}
 	if h.Lease == 0 {
 		h.Lease = 60 * time.Second

@@ -14,7 +14,8 @@ const claimTenants = 16
 // places to run and to wait, so that a flood of one leaves room for the others. It
 // is not safe for concurrent use.
 type turns struct {
-	perTenant int // events of one tenant that run
+	places    int // events that run
+	perTenant int // of these, one tenant's
 	batch     int // events that wait
 	share     int // of these, one tenant's
 
@@ -44,7 +45,7 @@ type tenant struct {
 
 func newTurns(h Handling) turns {
 	return turns{
-		perTenant: h.TenantConcurrency, batch: h.Batch, share: max(1, h.Batch*h.TenantConcurrency/h.Concurrency),
+		places: h.Concurrency, perTenant: h.TenantConcurrency, batch: h.Batch, share: max(1, h.Batch*h.TenantConcurrency/h.Concurrency),
 		tenants: map[string]*tenant{},
 	}
 }
@@ -87,8 +88,8 @@ func (ts *turns) settle(t *tenant) {
 // each. They must be given to claimed afterwards.
 func (ts *turns) pick() (picked []store.DueTenant, limit int) {
 	want := ts.batch - ts.waiting
-	if 2*want < ts.batch {
-		return nil, 0 // a claim is worth its cost when it brings some
+	if 2*want < ts.batch && ts.running >= ts.places {
+		return nil, 0 // nobody could run: a claim is worth its cost when it brings some
 	}
 	limit = want
 	for len(ts.due) > 0 && len(picked) < min(want, claimTenants) {
@@ -153,19 +154,22 @@ func (ts *turns) next() (claimed, bool) {
 	if c, ok := ts.nextSuspect(); ok {
 		return c, true
 	}
-	if len(ts.ready) == 0 {
-		return claimed{}, false
+	for len(ts.ready) > 0 {
+		t := ts.ready[0]
+		ts.ready = ts.ready[1:]
+		t.inReady = false
+		if t.running >= ts.perTenant {
+			continue // of a suspect, since
+		}
+		c := t.queue[0]
+		t.queue = t.queue[1:]
+		t.running++
+		ts.running++
+		ts.waiting--
+		ts.settle(t)
+		return c, true
 	}
-	t := ts.ready[0]
-	ts.ready = ts.ready[1:]
-	t.inReady = false
-	c := t.queue[0]
-	t.queue = t.queue[1:]
-	t.running++
-	ts.running++
-	ts.waiting--
-	ts.settle(t)
-	return c, true
+	return claimed{}, false
 }
 
 // nextSuspect takes the event that was started least: what only ran beside one that

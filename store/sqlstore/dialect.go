@@ -39,6 +39,8 @@ type dialect struct {
 	returning bool
 	// skipLocked leaves rows that others have locked out of a claim.
 	skipLocked string
+	// oneWriter says that writers wait for each other.
+	oneWriter  bool
 	migrations fs.FS
 	// begin, lock, end and undo surround a migration. {lock} is a name of the lock
 	// that keeps others out; lock is a query whose answer is 1 once it is taken.
@@ -56,7 +58,7 @@ var embedded embed.FS
 var SQLite = Dialect{&dialect{
 	name: "sqlite", goName: "sqlstore.SQLite",
 	now:      "CAST(unixepoch('subsec')*1000 AS INTEGER)",
-	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true,
+	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true, oneWriter: true,
 	migrations: sub("migrations/sqlite"),
 	begin:      "BEGIN IMMEDIATE", lock: "SELECT 1", end: "COMMIT", undo: "ROLLBACK",
 }}

@@ -225,11 +225,6 @@ func (s *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (in
 	return total, nil
 }
 
-// DeleteDeliveries implements store.Inbox.
-func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState, age time.Duration, limit int) (int, error) {
-	return s.deleteSome(ctx, "delete deliveries", "webhook_inbox", "id", "status = ? AND updated_at < {now}-?", limit, int(state), millis(age))
-}
-
 // CountDeliveries implements store.Inbox.
 func (s *Store) CountDeliveries(ctx context.Context, match []store.Match) (store.DeliveryCounts, error) {
 	var c store.DeliveryCounts

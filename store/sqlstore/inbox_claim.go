@@ -81,8 +81,12 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (s
 	if len(c.Match) == 0 || c.Limit <= 0 {
 		return store.Claimed{}, ctx.Err()
 	}
+	free, err := s.takeTurn(ctx)
+	if err != nil {
+		return store.Claimed{}, err
+	}
+	defer free()
 	var l leasing
-	var err error
 	if s.dialect.d.returning {
 		l.seen = map[string]int{}
 		err = s.claimAtOnce(ctx, c, &l)
@@ -92,7 +96,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (s
 			return s.claimStepwise(ctx, tx, c, &l)
 		})
 	}
-	if err == nil && s.dialect.d.skipLocked != "" { // else nothing happened in between
+	if err == nil && !s.dialect.d.oneWriter { // else nothing happened in between
 		err = s.lookAgain(ctx, c, &l)
 	}
 	if err != nil {

@@ -41,6 +41,11 @@ func (s *Store) RecordDeliveries(ctx context.Context, r store.RecordDeliveries) 
 	if len(changes) == 0 {
 		return out, ctx.Err()
 	}
+	free, err := s.takeTurn(ctx)
+	if err != nil {
+		return store.Recorded{}, err
+	}
+	defer free()
 	rows, err := s.change(ctx, "record deliveries", changes)
 	if err != nil {
 		return store.Recorded{}, err

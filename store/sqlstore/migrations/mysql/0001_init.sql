@@ -102,6 +102,13 @@ CREATE TABLE IF NOT EXISTS {p}webhook_inbox (
   KEY {p}webhook_inbox_end (status, updated_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
+-- what hosts did in transactions of their own, see Store.Once
+CREATE TABLE IF NOT EXISTS {p}webhook_once (
+  event_id           VARBINARY(36) NOT NULL PRIMARY KEY,
+  done_at            BIGINT NOT NULL,
+  clashes            INT NOT NULL DEFAULT 0
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+
 CREATE TABLE IF NOT EXISTS {p}checkpoints (
   tenant_id          VARBINARY(191) NOT NULL,
   integration_id     VARBINARY(36) NOT NULL,

@@ -98,6 +98,12 @@ CREATE INDEX {p}webhook_inbox_turn ON {p}webhook_inbox (integration_id, order_ke
 CREATE INDEX {p}webhook_inbox_tenant ON {p}webhook_inbox (tenant_id, received_at);
 CREATE INDEX {p}webhook_inbox_end ON {p}webhook_inbox (status, updated_at);
 
+-- what hosts did in transactions of their own, see Store.Once
+CREATE TABLE {p}webhook_once (
+  event_id       TEXT    NOT NULL PRIMARY KEY,
+  done_at        INTEGER NOT NULL
+);
+
 CREATE TABLE {p}checkpoints (
   tenant_id      TEXT    NOT NULL,
   integration_id TEXT    NOT NULL,
