@@ -78,6 +78,23 @@ type Config struct {
 	// a key in the Cipher while records sealed with it are there.
 	Journal token.Journal
 
+	// Handling says how Run and Drain hand stored webhooks and changes to their
+	// handlers: how many at a time, how many of one tenant, how often they are tried.
+	// Every field has a default.
+	Handling webhook.Handling
+	// OrderKey, when not nil, asks for webhooks to be handled in order: those of one
+	// integration for which it returns the same key run one at a time, in order of
+	// arrival. "" leaves a webhook to its adapter, which asks for an order where it
+	// needs one itself. It sees n.Type and the verified n.Body before the webhook is
+	// stored, so it must be quick and must not change or keep the body. Keys are at
+	// most 191 bytes of UTF-8 without control characters; a longer one refuses the
+	// webhook with a 400.
+	OrderKey func(provider string, n webhook.Notice) string
+	// Enqueuer, when not nil, takes the webhooks that no handler is registered for
+	// into a queue of the host's own: OnWebhook is for exceptions then, and not for
+	// type "*". Changes go to OnChange as ever.
+	Enqueuer webhook.Enqueuer
+
 	// ReturnTo is where a flow ends that named no return path: a local path.
 	// Defaults to "/".
 	ReturnTo string
@@ -224,7 +241,10 @@ func (m *Manager) configure() error {
 	if cfg.CacheFor < 0 || cfg.HTTPTimeout < 0 || cfg.CommitBudget < 0 || cfg.GiveUpAfter < 0 {
 		fault("CacheFor, HTTPTimeout, CommitBudget and GiveUpAfter must not be negative")
 	}
-	var err error
+	err := cfg.Handling.Validate()
+	if err != nil {
+		fault("Handling: %w", err)
+	}
 	if m.base, err = parseBaseURL(cfg.BaseURL, cfg.AllowInsecureLocalhost); err != nil {
 		faults = append(faults, err)
 	}

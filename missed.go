@@ -52,7 +52,7 @@ func (m *Manager) redeliverMissed(ctx context.Context) error {
 		if !won {
 			continue
 		}
-		n, err := m.redeliver(ctx, p, providers.NewCheckpoint(checkpoints{c, store.Ref{}}, name))
+		n, err := m.redeliver(ctx, p, providers.NewCheckpoint(checkpoints{m, c, store.Ref{}}, name))
 		if errors.Is(err, errors.ErrUnsupported) || ctx.Err() != nil {
 			continue
 		}

@@ -103,8 +103,8 @@ func (p *purging) furnish(tenant string) store.Ref {
 		}
 		claimed, err := p.st.ClaimDeliveries(ctx, store.ClaimDeliveries{Owner: "w", Limit: 10, TTL: time.Hour, Match: []store.Match{{Provider: acmeKey}}})
 		require.NoError(p.t, err)
-		for _, d := range claimed {
-			_, err := p.st.FinishDelivery(ctx, store.FinishDelivery{ID: d.ID, Owner: "w", State: state})
+		for _, d := range claimed.Deliveries {
+			_, err := p.st.RecordDeliveries(ctx, store.RecordDeliveries{Ends: []store.FinishDelivery{{ID: d.ID, Owner: "w", State: state}}})
 			require.NoError(p.t, err)
 		}
 	}

@@ -114,13 +114,13 @@ func inInbox(t *testing.T, st store.Inbox) []string {
 	var ids []string
 	c := store.ClaimDeliveries{Owner: "test", Limit: 1000, TTL: time.Minute, Match: []store.Match{{Provider: githubapp.Key, EventType: "push"}}}
 	for {
-		rows, err := st.ClaimDeliveries(t.Context(), c)
+		claimed, err := st.ClaimDeliveries(t.Context(), c)
 		require.NoError(t, err)
-		for _, r := range rows {
+		for _, r := range claimed.Deliveries {
 			require.Contains(t, []string{"t1", "t2"}, r.TenantID)
 			ids = append(ids, r.DeliveryID)
 		}
-		if len(rows) == 0 {
+		if len(claimed.Deliveries) == 0 {
 			return ids
 		}
 	}

@@ -170,7 +170,7 @@ func (m *Manager) freeze() (*webhook.Worker, error) {
 	}
 	own := m.lifecycleTypes()
 	cfg := webhook.WorkerConfig{
-		Inbox: m.inbox, Cipher: m.cfg.Cipher, Handlers: m.handlers, Logger: m.log,
+		Inbox: m.inbox, Cipher: m.cfg.Cipher, Handlers: m.handlers, Handling: m.cfg.Handling, Logger: m.log,
 		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },
 	}
 	if len(own) > 0 {

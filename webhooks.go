@@ -58,13 +58,16 @@ func (m *Manager) addReceiver(p *provider, budget *webhook.Budget) error {
 		return fmt.Errorf("integrations: provider %s has webhooks and the store is no store.Inbox: %w", p.info.Key, errors.ErrUnsupported)
 	}
 	cfg := webhook.ReceiverConfig{
-		Provider: p.info.Key, Source: src, Inbox: m.committer, Cipher: m.cfg.Cipher, Budget: budget,
+		Provider: p.info.Key, Source: m.ordered(p.info.Key, src), Inbox: m.committer, Cipher: m.cfg.Cipher, Budget: budget,
 		URL:   m.base.String() + "/" + p.info.Key + "/webhook",
 		Route: m.router(p.info.Key), Logger: m.log, Wake: m.wake,
 		Observe: func(ctx context.Context, o webhook.Observation) { m.observe(ctx, o) },
 	}
 	if e, ok := m.cfg.Store.(store.Endpoints); ok {
 		cfg.Endpoint, cfg.Subscribed = m.findEndpoint(e, p.info.Key), m.subscribed(e)
+	}
+	if m.cfg.Enqueuer != nil {
+		m.handlers = append(m.handlers, webhook.On(p.info.Key, webhook.AnyType, m.cfg.Enqueuer.Enqueue))
 	}
 	p.receiver, err = webhook.NewReceiver(cfg)
 	return err

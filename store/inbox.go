@@ -21,21 +21,34 @@ type Inbox interface {
 	// repeated with the same IDs: what it stored after all may be told as new.
 	InsertDeliveries(ctx context.Context, ds []Delivery) ([]bool, error)
 
-	// ClaimDeliveries leases up to c.Limit pending deliveries that are due and
-	// match c.Match, oldest due first, and returns them. Claims goes up by one.
-	// A delivery is leased to one owner at a time.
-	ClaimDeliveries(ctx context.Context, c ClaimDeliveries) ([]Delivery, error)
+	// DueTenants reports which tenants have deliveries that match, have been due
+	// since q.Since or later, and are leased to nobody, in no order. Deliveries of
+	// no tenant are those of tenant "". It changes nothing.
+	DueTenants(ctx context.Context, q DueQuery) (Due, error)
 
-	// StartDelivery counts a start, right before the handler runs. False means
-	// owner lost the lease: it must not run the handler.
-	StartDelivery(ctx context.Context, id, owner string) (bool, error)
+	// ClaimDeliveries leases pending deliveries that are due and match c.Match, and
+	// returns them, oldest due first: up to c.Limit of each of c.Tenants, or of all
+	// when there are none. Claims goes up by one, and so does Lost when the last
+	// lease ran out. A delivery is leased to one owner at a time.
+	//
+	// Of deliveries with one IntegrationID and one OrderKey that is not "", at most
+	// one is leased at a time: the oldest, by ReceivedAt and then by ID, of those
+	// that are pending and match; with c.DeadBlocks none while an older one that
+	// matches is dead. The others are put off, and become due one by one as those
+	// before them are finished, or by themselves after some minutes.
+	ClaimDeliveries(ctx context.Context, c ClaimDeliveries) (Claimed, error)
 
-	// RenewDeliveries extends the lease of those ids that owner still holds.
+	// RecordDeliveries ends claims and counts starts, all in one transaction, each if
+	// its owner still holds the lease, and reports for each whether it did: nothing
+	// changed where it did not. Ids must not repeat. One that ends as done or dead
+	// makes the next of its OrderKey due. A start is recorded right before the handler
+	// runs, and one that is not must not run; it is not once the lease has run out.
+	RecordDeliveries(ctx context.Context, r RecordDeliveries) (Recorded, error)
+
+	// RenewDeliveries extends the lease of those ids that owner still holds. A lease
+	// that ran out is extended too as long as nobody else took it, but not that of a
+	// delivery with an OrderKey: another one of its key may have been leased.
 	RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error
-
-	// FinishDelivery ends a claim if f.Owner still holds the lease. False means
-	// it does not; nothing changed then.
-	FinishDelivery(ctx context.Context, f FinishDelivery) (bool, error)
 
 	// GetDelivery returns one delivery, or an error wrapping [ErrNotFound].
 	// Tenant "" finds unrouted ones only.
@@ -105,12 +118,15 @@ type Delivery struct {
 	Body, Headers []byte
 	KeyID         string
 
-	State          DeliveryState
-	Claims, Starts int
-	LastError      string
+	State DeliveryState
+	// Claims counts leases, Starts the handler's, and Lost the leases that ran out
+	// with nobody to say how it went.
+	Claims, Starts, Lost int
+	LastError            string
 	// OccurredAt is the provider's time of the event; zero when it gives none.
 	OccurredAt time.Time
-	// ReceivedAt is set by the store, as are RunAt and UpdatedAt.
+	// ReceivedAt, RunAt, which is when it is or was due, and UpdatedAt, the last time
+	// it was inserted, finished or replayed, are set by the store.
 	ReceivedAt, RunAt, UpdatedAt time.Time
 }
 
@@ -121,6 +137,29 @@ type Match struct {
 	EventType string
 }
 
+// DueQuery asks who has work. See [Inbox.DueTenants].
+type DueQuery struct {
+	// Match lists what the caller can handle; empty matches nothing.
+	Match []Match
+	// Since leaves out what has been due for longer. Zero leaves out nothing.
+	Since time.Time
+}
+
+// Due is what [Inbox.DueTenants] found.
+type Due struct {
+	Tenants []DueTenant
+	// At is the store's time of the look: the Since of the next one, less the time
+	// that an insert may take until others see it.
+	At time.Time
+}
+
+// DueTenant is a tenant with due deliveries.
+type DueTenant struct {
+	TenantID string
+	// Since is when the first of them became due.
+	Since time.Time
+}
+
 // ClaimDeliveries asks for work. See [Inbox.ClaimDeliveries].
 type ClaimDeliveries struct {
 	// Owner is unique to the claim, at most 32 bytes.
@@ -129,9 +168,38 @@ type ClaimDeliveries struct {
 	TTL   time.Duration
 	// Match lists what the caller can handle; empty claims nothing.
 	Match []Match
+	// Tenants are those whose deliveries are claimed, those only that are due at
+	// Since or later. Empty means all tenants.
+	Tenants []DueTenant
+	// DeadBlocks keeps deliveries back while an older one of their OrderKey is dead.
+	DeadBlocks bool
 }
 
-// FinishDelivery ends a claim. See [Inbox.FinishDelivery].
+// Claimed is what [Inbox.ClaimDeliveries] leased.
+type Claimed struct {
+	Deliveries []Delivery
+	// More are those of Tenants that may have more due: their limit was reached, by
+	// what was leased and what was put off.
+	More []string
+}
+
+// DeliveryLease names a leased delivery.
+type DeliveryLease struct {
+	ID, Owner string
+}
+
+// RecordDeliveries is what became of claims. See [Inbox.RecordDeliveries].
+type RecordDeliveries struct {
+	Ends   []FinishDelivery
+	Starts []DeliveryLease
+}
+
+// Recorded says which lines of a [RecordDeliveries] were recorded.
+type Recorded struct {
+	Ends, Starts []bool
+}
+
+// FinishDelivery ends a claim.
 type FinishDelivery struct {
 	ID, Owner string
 	// State is Done, Dead, or Pending to try again after RetryIn.
@@ -139,6 +207,8 @@ type FinishDelivery struct {
 	RetryIn time.Duration
 	// Error says what went wrong, "" for Done.
 	Error string
+	// Unclaim takes the claim out of the count: nothing was tried.
+	Unclaim bool
 }
 
 // DeliveryQuery selects deliveries. Zero fields select all.
@@ -147,13 +217,16 @@ type DeliveryQuery struct {
 	// tenants, so that a forgotten tenant selects nothing of anybody.
 	TenantID   string
 	AllTenants bool
-	// ID selects one delivery.
-	ID                      string
+	// IDs selects these deliveries, at most 1000.
+	IDs                     []string
 	IntegrationID, Provider string
 	EventType               string
 	States                  []DeliveryState
 	// ReceivedAfter and ReceivedBefore bound ReceivedAt.
 	ReceivedAfter, ReceivedBefore time.Time
+	// OlderThan selects what a list has after this delivery, of which ReceivedAt and
+	// ID count; nil selects from the newest on.
+	OlderThan *Delivery
 	// Limit is at most 1000; 0 means 100.
 	Limit int
 }
@@ -161,6 +234,7 @@ type DeliveryQuery struct {
 // DeliveryCounts is the size of the inbox.
 type DeliveryCounts struct {
 	Pending, Done, Dead int64
-	// OldestDue is how long the oldest pending delivery has been due.
+	// OldestDue is how long the oldest pending delivery has been due, handlers that
+	// run and turns it waits for included.
 	OldestDue time.Duration
 }

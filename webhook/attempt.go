@@ -22,64 +22,114 @@ var (
 // maxErrorText is how much of an error's text is stored.
 const maxErrorText = 500
 
-// handle makes one attempt at a claimed event. A panic of the store, the cipher
-// or an observer ends the attempt, not the process: the lease runs out and the
-// event comes again.
-func (s *session) handle(c claimed) {
-	defer s.letGo(c.ID)
-	defer func() {
-		if v := recover(); v != nil {
-			p := newPanicError(v)
-			s.storeFailed("webhook attempt panicked", c, p)
-			s.cfg.Logger.ErrorContext(s.ctx, "webhook attempt panicked", "stack", string(p.Stack))
-		}
-	}()
+// attempt is one attempt at a claimed event.
+type attempt struct {
+	claimed
+	event Event
+	// starts says that the handler is to run; else there is an end already.
+	starts bool
+	end    store.FinishDelivery
+	// What the observer is told once the end is written.
+	outcome Outcome
+	started int
+	took    time.Duration
+	err     error
+}
+
+// prepare decides what an attempt is.
+func (s *session) prepare(c claimed) *attempt {
+	a := &attempt{claimed: c}
 	if s.ctx.Err() != nil {
-		s.giveBack(c)
-		return
+		a.end = backIn(c, 0)
+		return a
 	}
 	s.attempts.Add(1)
-	if c.IntegrationID == "" {
+	switch {
+	case c.IntegrationID == "":
 		s.log(slog.LevelDebug, "webhook event of no integration put aside", c)
-		if s.finish(c, store.FinishDelivery{State: store.Done}) {
-			s.observe(c, OutcomeUnrouted, 0, 0, nil)
+		a.ends(OutcomeUnrouted, 0, nil, store.FinishDelivery{State: store.Done})
+	case c.Starts >= s.cfg.MaxStarts || c.Lost >= s.cfg.MaxStarts+moreLost:
+		s.dead(a, c.Starts, errCutShort)
+	default:
+		var err error
+		if a.event, err = s.open(c); err != nil {
+			s.unreadable(a, err)
 		}
-		return
+		a.starts = err == nil
 	}
-	if c.Starts >= s.cfg.MaxStarts {
-		s.failed(c, c.Starts, 0, errCutShort)
-		return
-	}
-	ev, err := s.event(c)
-	if err != nil {
-		s.unreadable(c, err)
-		return
-	}
-	ctx, cancel := s.visit()
-	ok, err := s.cfg.Inbox.StartDelivery(ctx, c.ID, c.owner)
-	cancel()
-	if err != nil {
-		s.storeFailed("webhook event not started", c, err)
-		return
-	}
-	if !ok {
-		s.overtaken(c)
-		return
-	}
+	return a
+}
+
+// ends notes how an attempt ended.
+func (a *attempt) ends(o Outcome, started int, err error, f store.FinishDelivery) {
+	f.ID, f.Owner = a.ID, a.owner
+	a.end, a.outcome, a.started, a.err = f, o, started, err
+}
+
+// run runs the handler.
+func (s *session) run(a *attempt) {
 	began := time.Now()
-	err = s.call(ev)
-	took := time.Since(began)
-	if err != nil {
-		s.failed(c, ev.Attempt, took, err)
-		return
-	}
-	if s.finish(c, store.FinishDelivery{State: store.Done}) {
-		s.observe(c, OutcomeHandled, ev.Attempt, took, nil)
+	err := s.call(a.event)
+	a.took = time.Since(began)
+	switch starts := a.event.Attempt; {
+	case err == nil:
+		a.ends(OutcomeHandled, starts, nil, store.FinishDelivery{State: store.Done})
+	case starts >= s.cfg.MaxStarts:
+		s.dead(a, starts, err)
+	default:
+		s.logFailed(slog.LevelWarn, a.claimed, OutcomeFailed, starts, err)
+		a.ends(OutcomeFailed, starts, err, store.FinishDelivery{State: store.Pending, RetryIn: s.cfg.restFor(starts), Error: errorText(err)})
 	}
 }
 
-// event opens a row.
-func (s *session) event(c claimed) (Event, error) {
+// record writes down how last ended and that next starts, either of which may be
+// nil. It returns next if it is to go on.
+func (s *session) record(last, next *attempt) *attempt {
+	var w line
+	if last != nil {
+		w.ends = []store.FinishDelivery{last.end}
+	}
+	if next != nil && next.starts {
+		w.start = &store.DeliveryLease{ID: next.ID, Owner: next.owner}
+	}
+	if w.ends != nil || w.start != nil {
+		s.ledger.write(&w)
+	}
+	if last != nil {
+		s.written(last, w.ended[0], w.endErr)
+	}
+	switch {
+	case w.start == nil || w.started:
+		return next
+	case w.startErr != nil:
+		s.storeFailed("webhook event not started", next.claimed, w.startErr)
+	default:
+		s.overtaken(next.claimed)
+	}
+	s.letGo(next.ID)
+	return nil
+}
+
+// written tells what became of an end.
+func (s *session) written(a *attempt, ok bool, err error) {
+	s.letGo(a.ID)
+	switch {
+	case err != nil:
+		s.storeFailed("webhook event not finished", a.claimed, err)
+	case !ok:
+		s.overtaken(a.claimed)
+	case a.outcome != "":
+		s.observe(a.claimed, a.outcome, a.started, a.took, a.err)
+	}
+	if ok && a.end.State != store.Pending && a.OrderKey != "" {
+		s.mu.Lock()
+		s.turns.mark(a.TenantID, a.RunAt) // the next of its key is due now
+		s.mu.Unlock()
+	}
+}
+
+// open opens a row.
+func (s *session) open(c claimed) (Event, error) {
 	body, err := OpenBody(s.cfg.Cipher, c.Delivery)
 	if err != nil {
 		return Event{}, err
@@ -87,7 +137,7 @@ func (s *session) event(c claimed) (Event, error) {
 	ev := Event{
 		ID: c.ID, Provider: c.Provider, Type: c.EventType, DeliveryID: c.DeliveryID,
 		TenantID: c.TenantID, IntegrationID: c.IntegrationID, ExternalID: c.ExternalID,
-		Body: body, OccurredAt: c.OccurredAt, ReceivedAt: c.ReceivedAt, Attempt: c.Starts + 1,
+		OrderKey: c.OrderKey, Body: body, OccurredAt: c.OccurredAt, ReceivedAt: c.ReceivedAt, Attempt: c.Starts + 1,
 	}
 	if len(c.Headers) > 0 && json.Unmarshal(c.Headers, &ev.Header) != nil {
 		return Event{}, errHeaders
@@ -97,30 +147,23 @@ func (s *session) event(c claimed) (Event, error) {
 
 // unreadable puts an event off that is not at fault. How long goes by its
 // claims, because no start was counted.
-func (s *session) unreadable(c claimed, err error) {
-	s.log(slog.LevelError, "webhook event cannot be opened", c, "error", err)
-	f := store.FinishDelivery{State: store.Pending, RetryIn: s.restFor(c.Claims), Error: errorText(err)}
-	if s.finish(c, f) {
-		s.observe(c, OutcomeUnreadable, 0, 0, err)
-	}
+func (s *session) unreadable(a *attempt, err error) {
+	s.log(slog.LevelError, "webhook event cannot be opened", a.claimed, "error", err)
+	a.ends(OutcomeUnreadable, 0, err, store.FinishDelivery{State: store.Pending, RetryIn: s.cfg.restFor(a.Claims), Error: errorText(err)})
 }
 
-// failed puts an event off or gives it up.
-func (s *session) failed(c claimed, starts int, took time.Duration, err error) {
-	f := store.FinishDelivery{State: store.Pending, RetryIn: s.restFor(starts), Error: errorText(err)}
-	outcome, level := OutcomeFailed, slog.LevelWarn
-	if starts >= s.cfg.MaxStarts {
-		f.State, f.RetryIn = store.Dead, 0
-		outcome, level = OutcomeDead, slog.LevelError
-	}
-	args := []any{"attempt", starts, "outcome", string(outcome), "error", err}
+// dead gives an event up.
+func (s *session) dead(a *attempt, starts int, err error) {
+	s.logFailed(slog.LevelError, a.claimed, OutcomeDead, starts, err)
+	a.ends(OutcomeDead, starts, err, store.FinishDelivery{State: store.Dead, Error: errorText(err)})
+}
+
+func (s *session) logFailed(level slog.Level, c claimed, o Outcome, starts int, err error) {
+	args := []any{"attempt", starts, "outcome", string(o), "error", err}
 	if p, ok := errors.AsType[*PanicError](err); ok {
 		args = append(args, "stack", string(p.Stack))
 	}
 	s.log(level, "webhook event failed", c, args...)
-	if s.finish(c, f) {
-		s.observe(c, outcome, starts, took, err)
-	}
 }
 
 // call runs Before and the handler under the handler timeout. Whatever does not

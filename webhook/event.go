@@ -16,12 +16,27 @@ import (
 
 // Event is one verified webhook for one integration, as a handler sees it.
 //
-// A handler may assume: the signature was verified over the raw bytes; the
-// event is stored and comes again until a handler returned nil or the attempts
-// are used up; TenantID and IntegrationID were found by the account the
-// provider signed, never by anything in the URL. It must not assume an order,
-// nor that it runs only once: after a crash the same Event.ID comes again, so
-// use ID as the idempotency key.
+// A handler may assume:
+//   - The signature was verified over the raw bytes, and TenantID and IntegrationID
+//     were found by the account the provider signed, never by anything in the URL.
+//   - The event is stored. It comes again until a handler returned nil or it was
+//     started as often as [Handling].MaxStarts says; then it is dead and waits for a
+//     replay.
+//   - A repeat of the same delivery by the provider is no event of its own, for as
+//     long as done events are kept.
+//   - With an OrderKey: no other event of this key and integration runs at the same
+//     time, and all that arrived before it are done or dead. One that fails keeps
+//     the others waiting until it is either; with [Handling].DeadBlocks a dead one
+//     keeps them waiting too.
+//
+// It must not assume:
+//   - That it runs once. After a crash, after a lease that ran out because the
+//     process stood still, and after a replay the same Event.ID comes again, also
+//     when the work was done. ID is the key to recognise it by; the Once method of a
+//     sqlstore.Store does so within a transaction of the host's.
+//   - An order, without an OrderKey. OccurredAt may tell which is newer.
+//   - With an OrderKey, that arrival is the provider's order, or that nothing runs
+//     beside a handler that went on after its context had ended.
 type Event struct {
 	// ID is the library's id of this event for this integration, stable over
 	// attempts and over the provider's own retries.
@@ -37,6 +52,8 @@ type Event struct {
 	TenantID, IntegrationID string
 	// ExternalID is the provider's account the event is about.
 	ExternalID string
+	// OrderKey, when not "", is what the event is handled in order with.
+	OrderKey string
 	// Body is the verified payload. It belongs to the handler.
 	Body []byte
 	// Header holds the few request headers the adapter keeps.
@@ -55,6 +72,18 @@ func (e Event) Decode(v any) error {
 		return fmt.Errorf("integrations/webhook: body of %s %s is not the expected JSON", e.Provider, e.Type)
 	}
 	return nil
+}
+
+// Enqueuer takes events into a queue that the host has already, of River, Asynq, SQS
+// or any other, instead of handling them here. Events reach it from the inbox, as they
+// do handlers: none is acknowledged to the provider before it is stored, and Enqueue
+// is called again, by [Handling].Schedule, until it returned nil.
+type Enqueuer interface {
+	// Enqueue returns nil when the queue has the event for good: it is done here
+	// then. A crash in between makes it come again, so the queue gets it at least
+	// once; ev.ID tells repeats. An Event goes through encoding/json and back
+	// unchanged. What is queued is not sealed any more.
+	Enqueue(ctx context.Context, ev Event) error
 }
 
 // AnyType is the Type of a [Handler] for all types that have none of their own.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,23 +39,21 @@ func (w wild) InsertDeliveries(ctx context.Context, ds []store.Delivery) ([]bool
 	}
 	return w.inboxed()
 }
-func (w wild) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) ([]store.Delivery, error) {
+func (w wild) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (store.Claimed, error) {
 	if w.claimed == nil {
 		return w.Inbox.ClaimDeliveries(ctx, c)
 	}
-	return w.claimed()
+	ds, err := w.claimed()
+	return store.Claimed{Deliveries: ds}, err
 }
-func (w wild) StartDelivery(ctx context.Context, id, owner string) (bool, error) {
+func (w wild) RecordDeliveries(ctx context.Context, r store.RecordDeliveries) (store.Recorded, error) {
 	if w.yes == nil {
-		return w.Inbox.StartDelivery(ctx, id, owner)
+		return w.Inbox.RecordDeliveries(ctx, r)
 	}
-	return w.yes()
-}
-func (w wild) FinishDelivery(ctx context.Context, f store.FinishDelivery) (bool, error) {
-	if w.yes == nil {
-		return w.Inbox.FinishDelivery(ctx, f)
-	}
-	return w.yes()
+	yes, err := w.yes()
+	return store.Recorded{
+		Ends: slices.Repeat([]bool{yes}, len(r.Ends)), Starts: slices.Repeat([]bool{yes}, len(r.Starts)),
+	}, err
 }
 func (w wild) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
 	if w.yes == nil {

@@ -79,22 +79,22 @@ func recovered(err *error) {
 // guardedInbox is what a worker needs of an inbox, with panics as errors.
 type guardedInbox struct{ store.Inbox }
 
-func (g guardedInbox) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (ds []store.Delivery, err error) {
+func (g guardedInbox) DueTenants(ctx context.Context, q store.DueQuery) (due store.Due, err error) {
+	defer recovered(&err)
+	return g.Inbox.DueTenants(ctx, q)
+}
+
+func (g guardedInbox) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (claimed store.Claimed, err error) {
 	defer recovered(&err)
 	return g.Inbox.ClaimDeliveries(ctx, c)
 }
 
-func (g guardedInbox) StartDelivery(ctx context.Context, id, owner string) (ok bool, err error) {
+func (g guardedInbox) RecordDeliveries(ctx context.Context, r store.RecordDeliveries) (recorded store.Recorded, err error) {
 	defer recovered(&err)
-	return g.Inbox.StartDelivery(ctx, id, owner)
+	return g.Inbox.RecordDeliveries(ctx, r)
 }
 
 func (g guardedInbox) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) (err error) {
 	defer recovered(&err)
 	return g.Inbox.RenewDeliveries(ctx, owner, ids, ttl)
-}
-
-func (g guardedInbox) FinishDelivery(ctx context.Context, f store.FinishDelivery) (ok bool, err error) {
-	defer recovered(&err)
-	return g.Inbox.FinishDelivery(ctx, f)
 }

@@ -15,11 +15,20 @@ type session struct {
 	*Worker
 	ctx      context.Context // of the handlers
 	attempts atomic.Int64
+	ledger   *ledger
+	looks    looks
 
 	mu     sync.Mutex
+	turns  turns
 	owners map[string]string // of the leased rows by id
 	err    error             // the first of the store
+	ending bool
+	// unwritten counts attempts that are over and not written down yet.
+	unwritten int
+	job       *sync.Cond    // something may run, or the session ends
+	room      chan struct{} // something may be claimed
 
+	places  sync.WaitGroup
 	quit    chan struct{}
 	renewer sync.WaitGroup
 }
@@ -30,16 +39,42 @@ type claimed struct {
 	owner string
 }
 
-// open begins a session whose handlers run under ctx.
-func (w *Worker) open(ctx context.Context) *session {
-	s := &session{Worker: w, ctx: ctx, owners: map[string]string{}, quit: make(chan struct{})}
+// suspect reports whether a crash cut the handler short.
+func (c claimed) suspect() bool { return c.Lost > 0 && c.Starts > 0 }
+
+// begin begins a session whose handlers run under ctx.
+func (w *Worker) begin(ctx context.Context) *session {
+	s := &session{
+		Worker: w, ctx: ctx, turns: newTurns(w.cfg.Handling), owners: map[string]string{},
+		room: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
+	s.job = sync.NewCond(&s.mu)
+	s.ledger = newLedger(w.cfg.Inbox, s.visit)
 	s.renewer.Go(s.renewLeases)
+	for range w.cfg.Concurrency {
+		s.places.Go(s.place)
+	}
 	return s
 }
 
-func (s *session) close() {
-	close(s.quit)
-	s.renewer.Wait()
+// end gives back what has not been started. The channel it returns is closed when
+// all that runs is over.
+func (s *session) end() <-chan struct{} {
+	s.mu.Lock()
+	s.ending = true
+	unstarted := s.turns.drop()
+	s.mu.Unlock()
+	s.job.Broadcast()
+	s.giveBack(0, unstarted...)
+	over := make(chan struct{})
+	go func() {
+		s.places.Wait()
+		close(s.quit)
+		s.renewer.Wait()
+		s.ledger.close()
+		close(over)
+	}()
+	return over
 }
 
 // visit returns a context for one visit to the store. It outlives the end of
@@ -48,47 +83,79 @@ func (s *session) visit() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(s.ctx), storeTimeout)
 }
 
-// claim leases the next events.
-func (s *session) claim() ([]claimed, error) {
-	if len(s.match) == 0 {
-		return nil, nil
+// place handles one event after the other. How one ended is written down together
+// with the start of the next, if that is there.
+func (s *session) place() {
+	var last *attempt
+	for {
+		c, ok := s.next(last)
+		if !ok && last == nil {
+			return
+		}
+		last = s.step(last, c, ok)
 	}
-	ctx, cancel := s.visit()
-	defer cancel()
-	owner := NewID()
-	ds, err := s.cfg.Inbox.ClaimDeliveries(ctx, store.ClaimDeliveries{
-		Owner: owner, Limit: s.cfg.Batch, TTL: s.cfg.Lease, Match: s.match,
-	})
-	if err != nil {
-		return nil, err
-	}
-	batch := make([]claimed, len(ds))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, d := range ds {
-		batch[i] = claimed{d, owner}
-		s.owners[d.ID] = owner
-	}
-	return batch, nil
 }
 
-// work handles what comes in on jobs, cfg.Concurrency at a time. The channel it
-// returns is closed when jobs is and all is handled.
-func (s *session) work(jobs <-chan claimed) <-chan struct{} {
-	var slots sync.WaitGroup
-	for range s.cfg.Concurrency {
-		slots.Go(func() {
-			for c := range jobs {
-				s.handle(c)
-			}
-		})
+// next takes the event that is to run; if none may, it waits for one unless the last
+// has still to be written down.
+func (s *session) next(last *attempt) (claimed, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.hasRoom()
+	if last != nil {
+		s.turns.done(last.claimed)
 	}
-	finished := make(chan struct{})
-	go func() {
-		slots.Wait()
-		close(finished)
+	c, ok := s.turns.next()
+	for !ok && last == nil && !s.ending {
+		s.job.Wait()
+		c, ok = s.turns.next()
+	}
+	return c, ok
+}
+
+// step writes down how the last attempt ended and makes the next, if there is one. A
+// panic of the store, the cipher or an observer ends the attempt, not the process:
+// the lease runs out and the event comes again.
+func (s *session) step(last *attempt, c claimed, more bool) (made *attempt) {
+	defer s.hasRoom()
+	defer func() {
+		v := recover()
+		if v != nil {
+			p := newPanicError(v)
+			s.storeFailed("webhook attempt panicked", c, p)
+			s.cfg.Logger.ErrorContext(s.ctx, "webhook attempt panicked", "stack", string(p.Stack))
+		}
+		if last != nil {
+			s.letGo(last.ID)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if last != nil {
+			s.unwritten--
+		}
+		if more && made == nil { // it was given up
+			s.turns.done(c)
+			delete(s.owners, c.ID)
+		}
+		if made != nil {
+			s.unwritten++
+		}
 	}()
-	return finished
+	var next *attempt
+	if more {
+		next = s.prepare(c)
+	}
+	if next = s.record(last, next); next != nil && next.starts {
+		s.run(next)
+	}
+	return next
+}
+
+func (s *session) hasRoom() {
+	select {
+	case s.room <- struct{}{}:
+	default: // it will look anyway
+	}
 }
 
 // renewLeases keeps what the session holds leased, also while it waits for a
@@ -119,35 +186,24 @@ func (s *session) renewLeases() {
 	}
 }
 
-// giveBack makes a row that was not started due again at once.
-func (s *session) giveBack(c claimed) {
-	s.finish(c, store.FinishDelivery{State: store.Pending, Error: c.LastError})
+// giveBack makes rows that were not started due again.
+func (s *session) giveBack(in time.Duration, cs ...claimed) {
+	if len(cs) == 0 {
+		return
+	}
+	var w line
+	for _, c := range cs {
+		w.ends = append(w.ends, backIn(c, in))
+	}
+	s.ledger.write(&w)
+	for i, c := range cs {
+		s.written(&attempt{claimed: c, end: w.ends[i]}, w.ended[i], w.endErr)
+	}
 }
 
-// finishTries is how often the end of an attempt is written down before the
-// event is left to run again when its lease is over.
-const finishTries = 3
-
-// finish ends a claim and reports whether it was still ours.
-func (s *session) finish(c claimed, f store.FinishDelivery) bool {
-	defer s.letGo(c.ID)
-	f.ID, f.Owner = c.ID, c.owner
-	for try := 1; ; try++ {
-		ctx, cancel := s.visit()
-		ok, err := s.cfg.Inbox.FinishDelivery(ctx, f)
-		cancel()
-		if err == nil {
-			if !ok {
-				s.overtaken(c)
-			}
-			return ok
-		}
-		if try == finishTries {
-			s.storeFailed("webhook event not finished", c, err)
-			return false
-		}
-		time.Sleep(time.Second)
-	}
+// backIn is the end of a claim that was not made use of.
+func backIn(c claimed, in time.Duration) store.FinishDelivery {
+	return store.FinishDelivery{ID: c.ID, Owner: c.owner, State: store.Pending, RetryIn: in, Error: c.LastError, Unclaim: true}
 }
 
 func (s *session) letGo(id string) {
@@ -182,7 +238,14 @@ func (s *session) log(level slog.Level, what string, c claimed, args ...any) {
 	}, args...)...)
 }
 
+// observe tells the observer. What becomes of the event does not depend on it.
 func (s *session) observe(c claimed, o Outcome, attempt int, took time.Duration, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := newPanicError(v)
+			s.log(slog.LevelError, "webhook observer panicked", c, "error", p, "stack", string(p.Stack))
+		}
+	}()
 	s.cfg.Observe(s.ctx, Observation{
 		Outcome: o, Provider: c.Provider, Took: took, Err: err,
 		EventID: c.ID, EventType: c.EventType, TenantID: c.TenantID, IntegrationID: c.IntegrationID, Attempt: attempt,

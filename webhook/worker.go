@@ -26,30 +26,7 @@ type WorkerConfig struct {
 	Before      func(ctx context.Context, ev Event) error
 	BeforeTypes []store.Match
 
-	// Concurrency is how many events are handled at a time. Defaults to 8.
-	Concurrency int
-	// Batch is how many events are claimed at a time. Defaults to 16.
-	Batch int
-	// Lease is how long a claim lasts; it is renewed at a third of it. After a
-	// crash its events run elsewhere when it is over. Defaults to 60 s.
-	Lease time.Duration
-	// HandlerTimeout ends a handler's context. One that does not return within 5 s
-	// after that is left behind: the event counts as failed, and may come again
-	// while the first handler still runs. Defaults to 5 minutes.
-	HandlerTimeout time.Duration
-	// MaxStarts is how often an event's handler is started before the event is
-	// dead. Starts that a crash cut short count. Defaults to 8.
-	MaxStarts int
-	// Schedule is how long an event rests after its first, second, … failed
-	// attempt, give or take a tenth; the last entry stands for all that follow.
-	// Defaults to 5 s, 30 s, 2 min, 10 min, 1 h, 3 h, 8 h.
-	Schedule []time.Duration
-	// Poll is how often Run looks for events that other processes stored and for
-	// those that are due again. Defaults to 1 s.
-	Poll time.Duration
-	// DrainTimeout is how long running handlers may go on once Run's context has
-	// ended. Defaults to 15 s.
-	DrainTimeout time.Duration
+	Handling
 	// Logger hears of attempts that failed and of a store that does. Nil
 	// discards.
 	Logger *slog.Logger
@@ -57,37 +34,8 @@ type WorkerConfig struct {
 	Observe func(ctx context.Context, o Observation)
 }
 
-// handlerGrace is how long a handler may take to return after its context
-// ended. One that hangs must not keep its place from other events for good.
-const handlerGrace = 5 * time.Second
-
 func (cfg *WorkerConfig) setDefaults() {
-	if cfg.Concurrency == 0 {
-		cfg.Concurrency = 8
-	}
-	if cfg.Batch == 0 {
-		cfg.Batch = 16
-	}
-	if cfg.Lease == 0 {
-		cfg.Lease = 60 * time.Second
-	}
-	if cfg.HandlerTimeout == 0 {
-		cfg.HandlerTimeout = 5 * time.Minute
-	}
-	if cfg.MaxStarts == 0 {
-		cfg.MaxStarts = 8
-	}
-	if len(cfg.Schedule) == 0 {
-		cfg.Schedule = []time.Duration{
-			5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 3 * time.Hour, 8 * time.Hour,
-		}
-	}
-	if cfg.Poll == 0 {
-		cfg.Poll = time.Second
-	}
-	if cfg.DrainTimeout == 0 {
-		cfg.DrainTimeout = 15 * time.Second
-	}
+	cfg.Handling.setDefaults()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -121,28 +69,24 @@ func (cfg *WorkerConfig) validate() error {
 	if (cfg.Before == nil) != (len(cfg.BeforeTypes) == 0) {
 		fault("Before and BeforeTypes need each other")
 	}
-	if cfg.Concurrency < 0 || cfg.Batch < 0 || cfg.MaxStarts < 0 {
-		fault("Concurrency, Batch and MaxStarts must not be negative")
-	}
-	if cfg.Lease < 0 || cfg.HandlerTimeout < 0 || cfg.Poll < 0 || cfg.DrainTimeout < 0 {
-		fault("Lease, HandlerTimeout, Poll and DrainTimeout must not be negative")
-	}
-	for _, d := range cfg.Schedule {
-		if d <= 0 {
-			fault("Schedule must be positive")
-			break
-		}
+	if err := cfg.Handling.Validate(); err != nil {
+		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }
 
 // Worker runs handlers for the events in an inbox. Any number of workers, in any
-// number of processes, may share an inbox. It is safe for concurrent use.
+// number of processes, may share an inbox; all should have the same handlers. It is
+// safe for concurrent use.
 //
-// Every event is handled at least once: it is done when its handler returned
-// nil and the store took note of it. A crash in between makes it run again.
-// Nothing is promised about the order of events yet, with or without
-// Notice.OrderKey.
+// Every event is handled at least once: it is done when its handler returned nil and
+// the store took note of it, before the handler's place takes another. A crash in
+// between makes it run again: one repeat at most for each place of the process that
+// died. [Event] says what a handler may assume.
+//
+// Tenants take turns: see [Handling].TenantConcurrency. Events whose handler was cut
+// short by a crash run one at a time beside the others, so that an event that ends
+// the process is found out by itself and takes none with it.
 //
 // Events of no integration are given to no handler: they are put aside as done
 // and stay in the inbox until it is cleaned, for whoever connects the account.
@@ -200,39 +144,28 @@ func (w *Worker) Wake() {
 // Run handles events until ctx ends. Then it claims no more, gives back what it
 // has not started, lets running handlers finish up to DrainTimeout, ends their
 // contexts, and returns nil. A store that fails is logged and tried again.
+//
+// An idle Run asks the store one question each Poll, which changes nothing.
 func (w *Worker) Run(ctx context.Context) error {
+	if len(w.match) == 0 {
+		<-ctx.Done()
+		return nil
+	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	s := w.open(running)
-	defer s.close()
-
-	jobs := make(chan claimed)
-	finished := s.work(jobs)
-	for failures := 0; ctx.Err() == nil; {
-		batch, err := s.claim()
-		if err != nil {
-			failures++
+	s := w.begin(running)
+	for failures := 1; ctx.Err() == nil; {
+		began := time.Now()
+		if err := s.feed(ctx); err != nil {
+			if time.Since(began) > time.Minute {
+				failures = 1 // it went well for a while
+			}
 			w.cfg.Logger.ErrorContext(ctx, "webhook events not claimed", "error", err)
 			w.rest(ctx, min(w.cfg.Poll<<min(failures, 5), 30*time.Second))
-			continue
-		}
-		failures = 0
-		for _, c := range batch {
-			if ctx.Err() != nil {
-				s.giveBack(c)
-				continue
-			}
-			select {
-			case jobs <- c:
-			case <-ctx.Done():
-				s.giveBack(c)
-			}
-		}
-		if len(batch) < w.cfg.Batch {
-			w.rest(ctx, w.cfg.Poll)
+			failures++
 		}
 	}
-	close(jobs)
+	finished := s.end()
 	select {
 	case <-finished:
 	case <-time.After(w.cfg.DrainTimeout):
@@ -259,40 +192,19 @@ func (w *Worker) rest(ctx context.Context, d time.Duration) {
 // run now and then instead of Run. It returns an error when the store fails or
 // ctx ends; a handler's error is not one.
 func (w *Worker) Drain(ctx context.Context) (int, error) {
-	s := w.open(ctx)
-	defer s.close()
-	err := s.drain()
-	return int(s.attempts.Load()), err
-}
-
-func (s *session) drain() error {
-	for {
-		if err := s.ctx.Err(); err != nil {
-			return err
-		}
-		batch, err := s.claim()
-		if err != nil {
-			return fmt.Errorf("integrations/webhook: claim: %w", err)
-		}
-		if len(batch) == 0 {
-			return nil
-		}
-		jobs := make(chan claimed)
-		finished := s.work(jobs)
-		for _, c := range batch {
-			jobs <- c
-		}
-		close(jobs)
-		<-finished
-		if err := s.storeError(); err != nil {
-			return err
-		}
+	if len(w.match) == 0 {
+		return 0, ctx.Err()
 	}
-}
-
-// restFor is how long an event rests after its n-th failure.
-func (w *Worker) restFor(n int) time.Duration {
-	return jitter(w.cfg.Schedule[max(0, min(n, len(w.cfg.Schedule))-1)])
+	s := w.begin(ctx)
+	err := s.drain()
+	<-s.end()
+	if err == nil {
+		err = s.storeError()
+	}
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("integrations/webhook: drain: %w", err)
+	}
+	return int(s.attempts.Load()), err
 }
 
 // jitter moves d by up to a tenth, so that what failed together does not come

@@ -64,7 +64,7 @@ func (s server) open(t testing.TB, params string) *sql.DB {
 }
 
 // tables are those of the schema.
-var tables = []string{"integrations", "oauth_flows", "webhook_inbox", "checkpoints", "webhook_endpoints", "subscriptions", "integrations_schema"}
+var tables = []string{"integrations", "oauth_flows", "webhook_inbox", "webhook_once", "checkpoints", "webhook_endpoints", "subscriptions", "integrations_schema"}
 
 // prefixed makes a fresh schema under a prefix of its own, which goes with the
 // test.

@@ -153,9 +153,9 @@ func TestPurgeLeavesNoRow(t *testing.T) {
 			Owner: "w", Limit: 10, TTL: time.Hour, Match: []store.Match{{Provider: replicaKey, EventType: "doomed"}},
 		})
 		require.NoError(t, err)
-		require.Len(t, doomed, 2)
-		for _, d := range doomed {
-			_, err := f.store.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "w", State: store.Dead, Error: "never"})
+		require.Len(t, doomed.Deliveries, 2)
+		for _, d := range doomed.Deliveries {
+			_, err := f.store.RecordDeliveries(t.Context(), store.RecordDeliveries{Ends: []store.FinishDelivery{{ID: d.ID, Owner: "w", State: store.Dead, Error: "never"}}})
 			require.NoError(t, err)
 		}
 		require.NoError(t, m.Drain(t.Context()))

@@ -166,19 +166,19 @@ func (st *Store) InsertDeliveries(ctx context.Context, ds []store.Delivery) (v [
 	return v, err
 }
 
-// ClaimDeliveries implements store.Inbox.
-func (st *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (v []store.Delivery, err error) {
-	err = st.call("ClaimDeliveries", func() (err error) {
-		v, err = st.inner.ClaimDeliveries(ctx, c)
+// DueTenants implements store.Inbox.
+func (st *Store) DueTenants(ctx context.Context, q store.DueQuery) (v store.Due, err error) {
+	err = st.call("DueTenants", func() (err error) {
+		v, err = st.inner.DueTenants(ctx, q)
 		return err
 	})
 	return v, err
 }
 
-// StartDelivery implements store.Inbox.
-func (st *Store) StartDelivery(ctx context.Context, id, owner string) (v bool, err error) {
-	err = st.call("StartDelivery", func() (err error) {
-		v, err = st.inner.StartDelivery(ctx, id, owner)
+// ClaimDeliveries implements store.Inbox.
+func (st *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (v store.Claimed, err error) {
+	err = st.call("ClaimDeliveries", func() (err error) {
+		v, err = st.inner.ClaimDeliveries(ctx, c)
 		return err
 	})
 	return v, err
@@ -189,10 +189,10 @@ func (st *Store) RenewDeliveries(ctx context.Context, owner string, ids []string
 	return st.call("RenewDeliveries", func() error { return st.inner.RenewDeliveries(ctx, owner, ids, ttl) })
 }
 
-// FinishDelivery implements store.Inbox.
-func (st *Store) FinishDelivery(ctx context.Context, f store.FinishDelivery) (v bool, err error) {
-	err = st.call("FinishDelivery", func() (err error) {
-		v, err = st.inner.FinishDelivery(ctx, f)
+// RecordDeliveries implements store.Inbox.
+func (st *Store) RecordDeliveries(ctx context.Context, r store.RecordDeliveries) (v store.Recorded, err error) {
+	err = st.call("RecordDeliveries", func() (err error) {
+		v, err = st.inner.RecordDeliveries(ctx, r)
 		return err
 	})
 	return v, err

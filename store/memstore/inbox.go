@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,9 +12,12 @@ import (
 // delivery is a row of the inbox with its lease.
 type delivery struct {
 	store.Delivery
-	owner      string
-	leaseUntil time.Time
-	sequence   int64
+	owner string
+	// visible is when it may be claimed: when it is due, at the end of its lease, or
+	// when it is its turn.
+	visible  time.Time
+	waits    bool // for one before it of its order key
+	sequence int64
 }
 
 // InsertDeliveries implements store.Inbox.
@@ -57,107 +59,15 @@ func (s *Store) insert(d *store.Delivery, t time.Time) bool {
 	s.sequence++
 	row := &delivery{Delivery: *d, sequence: s.sequence}
 	row.Body, row.Headers = cloneBytes(d.Body), cloneBytes(d.Headers)
-	row.State, row.Claims, row.Starts, row.LastError = store.Pending, 0, 0, ""
-	row.OccurredAt = millis(d.OccurredAt)
-	row.ReceivedAt, row.RunAt, row.UpdatedAt = t, t, t
+	row.OccurredAt, row.ReceivedAt = millis(d.OccurredAt), t
+	row.revive(t)
 	s.deliveries[d.ID] = row
 	return true
 }
 
 func (d *delivery) revive(t time.Time) {
-	d.State, d.Claims, d.Starts, d.LastError = store.Pending, 0, 0, ""
-	d.RunAt, d.UpdatedAt, d.owner, d.leaseUntil = t, t, "", time.Time{}
-}
-
-// ClaimDeliveries implements store.Inbox.
-func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) ([]store.Delivery, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	t := now()
-	var due []*delivery
-	for _, d := range s.deliveries {
-		if d.State == store.Pending && !d.RunAt.After(t) && d.leaseUntil.Before(t) && matches(c.Match, d) {
-			due = append(due, d)
-		}
-	}
-	slices.SortFunc(due, func(a, b *delivery) int { return cmp.Or(a.RunAt.Compare(b.RunAt), cmp.Compare(a.sequence, b.sequence)) })
-	due = due[:min(len(due), max(c.Limit, 0))]
-	out := make([]store.Delivery, len(due))
-	for i, d := range due {
-		d.owner, d.leaseUntil = c.Owner, t.Add(c.TTL)
-		d.Claims++
-		d.UpdatedAt = t
-		out[i] = d.copyOut()
-	}
-	return out, nil
-}
-
-func matches(ms []store.Match, d *delivery) bool {
-	return slices.ContainsFunc(ms, func(m store.Match) bool {
-		return m.Provider == d.Provider && (m.EventType == "" || m.EventType == d.EventType)
-	})
-}
-
-// held returns the row if owner holds its lease.
-func (s *Store) held(id, owner string) *delivery {
-	d := s.deliveries[id]
-	if d == nil || owner == "" || d.owner != owner || d.State != store.Pending {
-		return nil
-	}
-	return d
-}
-
-// StartDelivery implements store.Inbox.
-func (s *Store) StartDelivery(ctx context.Context, id, owner string) (bool, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	d := s.held(id, owner)
-	if d == nil {
-		return false, nil
-	}
-	d.Starts++
-	return true, nil
-}
-
-// RenewDeliveries implements store.Inbox.
-func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	for _, id := range ids {
-		if d := s.held(id, owner); d != nil {
-			d.leaseUntil = now().Add(ttl)
-		}
-	}
-	return nil
-}
-
-// FinishDelivery implements store.Inbox.
-func (s *Store) FinishDelivery(ctx context.Context, f store.FinishDelivery) (bool, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	d := s.held(f.ID, f.Owner)
-	if d == nil {
-		return false, nil
-	}
-	t := now()
-	d.State, d.LastError = f.State, f.Error
-	d.owner, d.leaseUntil, d.UpdatedAt = "", time.Time{}, t
-	if f.State == store.Pending {
-		d.RunAt = millis(t.Add(f.RetryIn))
-	}
-	return true, nil
+	d.State, d.Claims, d.Starts, d.Lost, d.LastError = store.Pending, 0, 0, 0, ""
+	d.RunAt, d.UpdatedAt, d.visible, d.owner, d.waits = t, t, t, "", false
 }
 
 // GetDelivery implements store.Inbox.
@@ -213,17 +123,18 @@ func (s *Store) query(q store.DeliveryQuery, wanted func(d *delivery) bool) []*d
 	var found []*delivery
 	for _, d := range s.deliveries {
 		if wanted(d) && (q.AllTenants || d.TenantID == q.TenantID) &&
-			(q.ID == "" || d.ID == q.ID) &&
+			(q.IDs == nil || slices.Contains(q.IDs, d.ID)) &&
 			(q.IntegrationID == "" || d.IntegrationID == q.IntegrationID) &&
 			(q.Provider == "" || d.Provider == q.Provider) &&
 			(q.EventType == "" || d.EventType == q.EventType) &&
 			(len(q.States) == 0 || slices.Contains(q.States, d.State)) &&
 			(q.ReceivedAfter.IsZero() || d.ReceivedAt.After(q.ReceivedAfter)) &&
-			(q.ReceivedBefore.IsZero() || d.ReceivedAt.Before(q.ReceivedBefore)) {
+			(q.ReceivedBefore.IsZero() || d.ReceivedAt.Before(q.ReceivedBefore)) &&
+			(q.OlderThan == nil || age(&d.Delivery, q.OlderThan) > 0) {
 			found = append(found, d)
 		}
 	}
-	slices.SortFunc(found, func(a, b *delivery) int { return cmp.Compare(b.sequence, a.sequence) })
+	slices.SortFunc(found, func(a, b *delivery) int { return age(&a.Delivery, &b.Delivery) })
 	return found[:min(len(found), limitOf(q.Limit))]
 }
 

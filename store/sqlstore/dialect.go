@@ -49,6 +49,8 @@ type dialect struct {
 	// updateRows is a statement that changes n rows, nil where one for each is as
 	// good.
 	updateRows func(d *dialect, t sealedTable, n int) string
+	// oneWriter says that writers wait for each other.
+	oneWriter  bool
 	migrations fs.FS
 	// begin, lock, end and undo surround a migration. {lock} is a name of the lock
 	// that keeps others out; lock is a query whose answer is 1 once it is taken.
@@ -66,7 +68,7 @@ var embedded embed.FS
 var SQLite = Dialect{&dialect{
 	name: "sqlite", goName: "sqlstore.SQLite",
 	now:      "CAST(unixepoch('subsec')*1000 AS INTEGER)",
-	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true, inserts: 1, same: "IS",
+	ifAbsent: "ON CONFLICT DO NOTHING", returning: true, prepares: true, inserts: 1, oneWriter: true, same: "IS",
 	migrations: sub("migrations/sqlite"),
 	begin:      "BEGIN IMMEDIATE", lock: "SELECT 1", end: "COMMIT", undo: "ROLLBACK",
 }}

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -14,7 +13,7 @@ import (
 )
 
 const deliveryColumns = `id, provider, delivery_id, body_hash, tenant_id, integration_id, external_id, event_type, order_key,
- body, key_id, headers, status, claims, starts, last_error, occurred_at, received_at, run_at, updated_at`
+ body, key_id, headers, status, claims, starts, lost, last_error, occurred_at, received_at, COALESCE(due_at, run_at), updated_at`
 
 func scanDelivery(row scanner) (store.Delivery, error) {
 	var (
@@ -23,32 +22,10 @@ func scanDelivery(row scanner) (store.Delivery, error) {
 		occurred, received, run, updated sql.NullInt64
 	)
 	err := row.Scan(&d.ID, &d.Provider, &d.DeliveryID, &hash, &d.TenantID, &d.IntegrationID, &d.ExternalID, &d.EventType, &d.OrderKey,
-		&d.Body, &key, &d.Headers, &d.State, &d.Claims, &d.Starts, &d.LastError, &occurred, &received, &run, &updated)
+		&d.Body, &key, &d.Headers, &d.State, &d.Claims, &d.Starts, &d.Lost, &d.LastError, &occurred, &received, &run, &updated)
 	d.BodyHash, d.KeyID = hash.String, key.String
 	d.OccurredAt, d.ReceivedAt, d.RunAt, d.UpdatedAt = at(occurred), at(received), at(run), at(updated)
 	return d, err
-}
-
-// ClaimDeliveries implements store.Inbox.
-func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) ([]store.Delivery, error) {
-	if len(c.Match) == 0 || c.Limit <= 0 {
-		return nil, ctx.Err()
-	}
-	match, args := matching(c.Match)
-	var out []store.Delivery
-	err := s.claim(ctx, claim{
-		what: "claim deliveries", table: "webhook_inbox", key: []string{"id"}, columns: deliveryColumns,
-		set: "lease_owner = ?, lease_until = {now}+?, claims = claims+1, updated_at = {now}", setArgs: []any{c.Owner, millis(c.TTL)},
-		match: "status = 0 AND run_at <= {now} AND lease_until < {now} AND " + match, matchArgs: args,
-		order: "run_at, id", limit: c.Limit,
-		scan: func(row scanner) error {
-			d, err := scanDelivery(row)
-			out = append(out, d)
-			return err
-		},
-	})
-	slices.SortFunc(out, func(a, b store.Delivery) int { return cmp.Or(a.RunAt.Compare(b.RunAt), cmp.Compare(a.ID, b.ID)) })
-	return out, err
 }
 
 // matching is the condition of some matches, in parentheses.
@@ -65,32 +42,6 @@ func matching(ms []store.Match) (string, []any) {
 		}
 	}
 	return "(" + strings.Join(conditions, " OR ") + ")", args
-}
-
-// StartDelivery implements store.Inbox.
-func (s *Store) StartDelivery(ctx context.Context, id, owner string) (bool, error) {
-	return s.one(ctx, "start delivery", "UPDATE {p}webhook_inbox SET starts = starts+1 WHERE id = ? AND lease_owner = ? AND status = 0", id, owner)
-}
-
-// RenewDeliveries implements store.Inbox.
-func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
-	for part := range slices.Chunk(ids, chunk) {
-		args := []any{millis(ttl), owner}
-		for _, id := range part {
-			args = append(args, id)
-		}
-		if _, err := s.one(ctx, "renew deliveries", "UPDATE {p}webhook_inbox SET lease_until = {now}+? WHERE lease_owner = ? AND status = 0 AND id IN ("+in(len(part))+")", args...); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
-}
-
-// FinishDelivery implements store.Inbox.
-func (s *Store) FinishDelivery(ctx context.Context, f store.FinishDelivery) (bool, error) {
-	return s.one(ctx, "finish delivery", `UPDATE {p}webhook_inbox SET status = ?, last_error = ?, lease_owner = NULL, lease_until = 0, updated_at = {now},
- run_at = CASE WHEN ? THEN {now}+? ELSE run_at END WHERE id = ? AND lease_owner = ? AND status = 0`,
-		int(f.State), f.Error, f.State == store.Pending, millis(f.RetryIn), f.ID, f.Owner)
 }
 
 // GetDelivery implements store.Inbox.
@@ -118,12 +69,24 @@ func where(q store.DeliveryQuery) (string, []any, bool) {
 		}
 	}
 	add(!q.AllTenants, "tenant_id = ?", q.TenantID)
-	add(q.ID != "", "id = ?", q.ID)
 	add(q.IntegrationID != "", "integration_id = ?", q.IntegrationID)
 	add(q.Provider != "", "provider = ?", q.Provider)
 	add(q.EventType != "", "event_type = ?", q.EventType)
 	add(!q.ReceivedAfter.IsZero(), "received_at > ?", q.ReceivedAfter.UnixMilli())
 	add(!q.ReceivedBefore.IsZero(), "received_at < ?", ceilMillis(q.ReceivedBefore))
+	if q.IDs != nil {
+		if len(q.IDs) == 0 {
+			return "", nil, false
+		}
+		conditions = append(conditions, "id IN ("+in(len(q.IDs))+")")
+		for _, id := range q.IDs {
+			args = append(args, id)
+		}
+	}
+	if d := q.OlderThan; d != nil {
+		conditions = append(conditions, "received_at <= ? AND (received_at < ? OR id < ?)")
+		args = append(args, d.ReceivedAt.UnixMilli(), d.ReceivedAt.UnixMilli(), d.ID)
+	}
 	if len(q.States) > 0 {
 		conditions = append(conditions, "status IN ("+in(len(q.States))+")")
 		for _, st := range q.States {
@@ -179,11 +142,6 @@ func (s *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (in
 	return total, nil
 }
 
-// DeleteDeliveries implements store.Inbox.
-func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState, age time.Duration, limit int) (int, error) {
-	return s.deleteSome(ctx, "delete deliveries", "webhook_inbox", "id", "status = ? AND updated_at < {now}-?", limit, int(state), millis(age))
-}
-
 // CountDeliveries implements store.Inbox.
 func (s *Store) CountDeliveries(ctx context.Context, match []store.Match) (store.DeliveryCounts, error) {
 	var c store.DeliveryCounts
@@ -195,7 +153,7 @@ func (s *Store) CountDeliveries(ctx context.Context, match []store.Match) (store
 		which, args = matching(match)
 		which = " WHERE " + which
 	}
-	err := s.rows(ctx, s.db, "count deliveries", "SELECT status, COUNT(*), MAX({now}-run_at) FROM {p}webhook_inbox"+which+" GROUP BY status", args, func(row scanner) error {
+	err := s.rows(ctx, s.db, "count deliveries", "SELECT status, COUNT(*), MAX({now}-COALESCE(due_at, run_at)) FROM {p}webhook_inbox"+which+" GROUP BY status", args, func(row scanner) error {
 		var state store.DeliveryState
 		var n, wait int64
 		if err := row.Scan(&state, &n, &wait); err != nil {

@@ -147,7 +147,7 @@ func (s *Store) insertPart(ctx context.Context, r runner, part []store.Delivery,
 	return nil
 }
 
-const asNew = "status = 0, claims = 0, starts = 0, last_error = '', run_at = {now}, updated_at = {now}, lease_owner = NULL, lease_until = 0"
+const asNew = "status = 0, claims = 0, starts = 0, lost = 0, last_error = '', run_at = {now}, due_at = NULL, updated_at = {now}, lease_owner = NULL, turn = 0"
 
 // revive makes dead rows that equal one of ds pending again: somebody asked the
 // provider to send them once more.

@@ -37,6 +37,7 @@ type Store struct {
 	fault   error    // of the options
 	queries sync.Map // of a query as written to the query as sent
 	stmts   sync.Map // of a query as sent to its *sql.Stmt
+	turn    chan struct{}
 }
 
 var (
@@ -52,7 +53,7 @@ var (
 // options and a schema that is not up to date are found by Check, which
 // integrations.New calls.
 func New(db *sql.DB, d Dialect, opts *Options) *Store {
-	s := &Store{db: db, dialect: d}
+	s := &Store{db: db, dialect: d, turn: make(chan struct{}, 1)}
 	if opts != nil {
 		s.prefix = opts.TablePrefix
 	}
@@ -119,6 +120,21 @@ func (s *Store) prepared(ctx context.Context, r runner, text string) *sql.Stmt {
 		return other.(*sql.Stmt)
 	}
 	return stmt
+}
+
+// takeTurn lets those who write often and at the same time wait for each other here,
+// where the database has one writer: there they would sleep and try again, for
+// longer than each takes.
+func (s *Store) takeTurn(ctx context.Context) (free func(), err error) {
+	if !s.dialect.d.oneWriter {
+		return func() {}, nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // exec runs a statement and reports how many rows it changed.

@@ -210,9 +210,9 @@ func (s *suite) adminOfDeliveries(t *testing.T) {
 			ids[i] = d.ID
 			must[[]bool](t)(in.InsertDeliveries(t.Context(), []store.Delivery{d}))
 		}
-		must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("o", anyGitHub)))
+		claimed(t, in, claim("o", anyGitHub))
 		for i, state := range []store.DeliveryState{store.Pending, store.Dead, store.Done} {
-			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: ids[i], Owner: "o", State: state}))
+			finish(t, in, store.FinishDelivery{ID: ids[i], Owner: "o", State: state})
 		}
 		return ids
 	}

@@ -27,13 +27,30 @@ func (s *suite) delivery(tenant, integration string) store.Delivery {
 	id := s.id("dlv")
 	return store.Delivery{
 		ID: id, Provider: "github", DeliveryID: "guid-" + id, BodyHash: "hash-" + id, TenantID: tenant, IntegrationID: integration, ExternalID: "42",
-		EventType: "push", OrderKey: "o", Body: []byte{0, 1, 255}, Headers: []byte(`{"X":["y"]}`), KeyID: "k1",
+		EventType: "push", OrderKey: "o-" + id, Body: []byte{0, 1, 255}, Headers: []byte(`{"X":["y"]}`), KeyID: "k1",
 		OccurredAt: time.UnixMilli(1700000000123).UTC(),
 	}
 }
 
 func claim(owner string, match ...store.Match) store.ClaimDeliveries {
 	return store.ClaimDeliveries{Owner: owner, Limit: 100, TTL: time.Minute, Match: match}
+}
+
+// claimed is what a claim leases.
+func claimed(t *testing.T, in store.Inbox, c store.ClaimDeliveries) []store.Delivery {
+	t.Helper()
+	return must[store.Claimed](t)(in.ClaimDeliveries(t.Context(), c)).Deliveries
+}
+
+func start(t *testing.T, in store.Inbox, id, owner string) bool {
+	t.Helper()
+	r := store.RecordDeliveries{Starts: []store.DeliveryLease{{ID: id, Owner: owner}}}
+	return must[store.Recorded](t)(in.RecordDeliveries(t.Context(), r)).Starts[0]
+}
+
+func finish(t *testing.T, in store.Inbox, f store.FinishDelivery) bool {
+	t.Helper()
+	return must[store.Recorded](t)(in.RecordDeliveries(t.Context(), store.RecordDeliveries{Ends: []store.FinishDelivery{f}})).Ends[0]
 }
 
 var anyGitHub = store.Match{Provider: "github"}
@@ -47,7 +64,7 @@ func (s *suite) inbox(t *testing.T) {
 	sentence("a delivery comes back as it was stored, claimed once", func(t *testing.T, _ store.Store, in store.Inbox) {
 		d := s.delivery("t1", "i1")
 		equal(t, "new", insert(t, in, d), []bool{true})
-		got := must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
+		got := claimed(t, in, claim("a", anyGitHub))
 		equal(t, "claimed", len(got), 1)
 		near(t, "ReceivedAt", got[0].ReceivedAt, got[0].RunAt)
 		equal(t, "Claims", got[0].Claims, 1)
@@ -55,7 +72,7 @@ func (s *suite) inbox(t *testing.T) {
 		g := got[0]
 		g.ReceivedAt, g.RunAt, g.UpdatedAt, g.Claims = time.Time{}, time.Time{}, time.Time{}, 0
 		equal(t, "delivery", g, d)
-		equal(t, "claimed again", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))), 0)
+		equal(t, "claimed again", len(claimed(t, in, claim("b", anyGitHub))), 0)
 	})
 	sentence("an equal delivery id or body hash of one integration is not stored again", func(t *testing.T, _ store.Store, in store.Inbox) {
 		d := s.delivery("t1", "i1")
@@ -118,13 +135,13 @@ func (s *suite) inbox(t *testing.T) {
 		insert(t, in, ds...)
 		c := claim("a", anyGitHub)
 		c.Limit = len(ds)
-		equal(t, "claimed", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c))), len(ds))
+		equal(t, "claimed", len(claimed(t, in, c)), len(ds))
 		for i, d := range ds {
 			f := store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}
 			if i%2 == 0 {
 				f.State, f.Error = store.Dead, "e"
 			}
-			must[bool](t)(in.FinishDelivery(t.Context(), f))
+			finish(t, in, f)
 		}
 		again := make([]store.Delivery, len(ds))
 		for i, d := range ds {
@@ -183,7 +200,7 @@ func (s *suite) inbox(t *testing.T) {
 		insert(t, in, other)
 		take := func(c store.ClaimDeliveries) []string {
 			var ids []string
-			for _, d := range must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c)) {
+			for _, d := range claimed(t, in, c) {
 				ids = append(ids, d.ID)
 			}
 			return ids
@@ -206,7 +223,7 @@ func (s *suite) inbox(t *testing.T) {
 			got, err := in.ClaimDeliveries(t.Context(), c)
 			mu.Lock()
 			defer mu.Unlock()
-			for _, d := range got {
+			for _, d := range got.Deliveries {
 				seen[d.ID]++
 			}
 			return false, err
@@ -221,18 +238,18 @@ func (s *suite) inbox(t *testing.T) {
 		insert(t, in, d)
 		c := claim("a", anyGitHub)
 		c.TTL = 2 * time.Second
-		must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c))
-		equal(t, "start by another", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "b")), false)
-		equal(t, "start", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "a")), true)
+		claimed(t, in, c)
+		equal(t, "start by another", start(t, in, d.ID, "b"), false)
+		equal(t, "start", start(t, in, d.ID, "a"), true)
 		ok(t, in.RenewDeliveries(t.Context(), "a", []string{d.ID}, time.Minute))
 		ok(t, in.RenewDeliveries(t.Context(), "b", []string{d.ID}, time.Millisecond))
 		wait(t, 2200*time.Millisecond)
-		equal(t, "renewed, so not claimed", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))), 0)
+		equal(t, "renewed, so not claimed", len(claimed(t, in, claim("b", anyGitHub))), 0)
 		done := store.FinishDelivery{ID: d.ID, Owner: "b", State: store.Done}
-		equal(t, "finish by another", must[bool](t)(in.FinishDelivery(t.Context(), done)), false)
+		equal(t, "finish by another", finish(t, in, done), false)
 		done.Owner = "a"
-		equal(t, "finish", must[bool](t)(in.FinishDelivery(t.Context(), done)), true)
-		equal(t, "finish again", must[bool](t)(in.FinishDelivery(t.Context(), done)), false)
+		equal(t, "finish", finish(t, in, done), true)
+		equal(t, "finish again", finish(t, in, done), false)
 		got := must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID))
 		equal(t, "State", got.State, store.Done)
 		equal(t, "Starts", got.Starts, 1)
@@ -242,19 +259,19 @@ func (s *suite) inbox(t *testing.T) {
 		insert(t, in, d)
 		c := claim("a", anyGitHub)
 		c.TTL = 10 * time.Millisecond
-		equal(t, "claimed", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), c))), 1)
+		equal(t, "claimed", len(claimed(t, in, c)), 1)
 		wait(t, 30*time.Millisecond)
-		equal(t, "claimed by another", len(must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))), 1)
-		equal(t, "start", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "a")), false)
-		equal(t, "finish", must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done})), false)
-		equal(t, "start by the holder", must[bool](t)(in.StartDelivery(t.Context(), d.ID, "b")), true)
+		equal(t, "claimed by another", len(claimed(t, in, claim("b", anyGitHub))), 1)
+		equal(t, "start", start(t, in, d.ID, "a"), false)
+		equal(t, "finish", finish(t, in, store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}), false)
+		equal(t, "start by the holder", start(t, in, d.ID, "b"), true)
 	})
 	sentence("a delivery that equals two dead ones revives both", func(t *testing.T, _ store.Store, in store.Inbox) {
 		a, b := s.delivery("t1", "i1"), s.delivery("t1", "i1")
 		insert(t, in, a, b)
-		must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
+		claimed(t, in, claim("a", anyGitHub))
 		for _, id := range []string{a.ID, b.ID} {
-			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: id, Owner: "a", State: store.Dead, Error: "e"}))
+			finish(t, in, store.FinishDelivery{ID: id, Owner: "a", State: store.Dead, Error: "e"})
 		}
 		both := s.delivery("t1", "i1")
 		both.DeliveryID, both.BodyHash = a.DeliveryID, b.BodyHash
@@ -265,8 +282,8 @@ func (s *suite) inbox(t *testing.T) {
 		for range 5 {
 			insert(t, in, s.delivery("t1", "i1"))
 		}
-		for _, d := range must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub))) {
-			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}))
+		for _, d := range claimed(t, in, claim("a", anyGitHub)) {
+			finish(t, in, store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done})
 		}
 		var replayed []int
 		for range 4 {
@@ -279,22 +296,22 @@ func (s *suite) inbox(t *testing.T) {
 		d.OccurredAt = d.OccurredAt.Add(999 * time.Microsecond)
 		insert(t, in, d)
 		d.Body[0], d.Headers[0] = 'X', 'X'
-		got := must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))[0]
+		got := claimed(t, in, claim("a", anyGitHub))[0]
 		equal(t, "Body", got.Body, []byte{0, 1, 255})
 		equal(t, "OccurredAt", got.OccurredAt, time.UnixMilli(1700000000123).UTC())
 		got.Body[0] = 'Y'
 		equal(t, "Body", must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID)).Body, []byte{0, 1, 255})
-		must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Pending, RetryIn: 1500 * time.Microsecond}))
+		finish(t, in, store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Pending, RetryIn: 1500 * time.Microsecond})
 		equal(t, "RunAt in milliseconds", must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID)).RunAt.Nanosecond()%int(time.Millisecond), 0)
 	})
 	sentence("a delivery that is to be tried again is due after its time", func(t *testing.T, _ store.Store, in store.Inbox) {
 		later, soon := s.delivery("t1", "i1"), s.delivery("t1", "i1")
 		insert(t, in, later, soon)
-		must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
-		must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: later.ID, Owner: "a", State: store.Pending, RetryIn: time.Hour}))
-		must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: soon.ID, Owner: "a", State: store.Pending, RetryIn: 10 * time.Millisecond, Error: "no luck"}))
+		claimed(t, in, claim("a", anyGitHub))
+		finish(t, in, store.FinishDelivery{ID: later.ID, Owner: "a", State: store.Pending, RetryIn: time.Hour})
+		finish(t, in, store.FinishDelivery{ID: soon.ID, Owner: "a", State: store.Pending, RetryIn: 10 * time.Millisecond, Error: "no luck"})
 		wait(t, 30*time.Millisecond)
-		got := must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("b", anyGitHub)))
+		got := claimed(t, in, claim("b", anyGitHub))
 		equal(t, "due", len(got), 1)
 		equal(t, "which", got[0].ID, soon.ID)
 		equal(t, "Claims", got[0].Claims, 2)
@@ -304,9 +321,9 @@ func (s *suite) inbox(t *testing.T) {
 		d := s.delivery("t1", "i1")
 		insert(t, in, d)
 		finish := func(state store.DeliveryState) {
-			must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), claim("a", anyGitHub)))
-			must[bool](t)(in.StartDelivery(t.Context(), d.ID, "a"))
-			equal(t, "finished", must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: state, Error: "e"})), true)
+			claimed(t, in, claim("a", anyGitHub))
+			start(t, in, d.ID, "a")
+			equal(t, "finished", finish(t, in, store.FinishDelivery{ID: d.ID, Owner: "a", State: state, Error: "e"}), true)
 		}
 		state := func() store.Delivery { return must[store.Delivery](t)(in.GetDelivery(t.Context(), "t1", d.ID)) }
 		finish(store.Dead)
@@ -344,7 +361,11 @@ func (s *suite) inbox(t *testing.T) {
 		}
 		equal(t, "tenant", find(store.DeliveryQuery{TenantID: "t1"}), []string{b.ID, a.ID})
 		equal(t, "integration", find(store.DeliveryQuery{TenantID: "t1", IntegrationID: "i1"}), []string{a.ID})
-		equal(t, "id", find(store.DeliveryQuery{AllTenants: true, ID: unrouted.ID}), []string{unrouted.ID})
+		equal(t, "ids", find(store.DeliveryQuery{AllTenants: true, IDs: []string{unrouted.ID, a.ID}}), []string{unrouted.ID, a.ID})
+		equal(t, "ids of a tenant", find(store.DeliveryQuery{TenantID: "t1", IDs: []string{unrouted.ID, a.ID}}), []string{a.ID})
+		equal(t, "no ids", find(store.DeliveryQuery{AllTenants: true, IDs: []string{}}), []string{})
+		newest := must[[]store.Delivery](t)(in.ListDeliveries(t.Context(), store.DeliveryQuery{AllTenants: true, Limit: 1}))[0]
+		equal(t, "older", find(store.DeliveryQuery{AllTenants: true, OlderThan: &newest}), []string{b.ID, a.ID})
 		equal(t, "limit", find(store.DeliveryQuery{AllTenants: true, Limit: 1}), []string{unrouted.ID})
 		equal(t, "provider", find(store.DeliveryQuery{AllTenants: true, Provider: "slack"}), []string{})
 		equal(t, "type", len(find(store.DeliveryQuery{AllTenants: true, EventType: "push"})), 3)
@@ -356,8 +377,8 @@ func (s *suite) inbox(t *testing.T) {
 		for range 5 {
 			insert(t, in, s.delivery("t1", "i1"))
 		}
-		for _, d := range must[[]store.Delivery](t)(in.ClaimDeliveries(t.Context(), store.ClaimDeliveries{Owner: "a", Limit: 3, TTL: time.Minute, Match: []store.Match{anyGitHub}})) {
-			must[bool](t)(in.FinishDelivery(t.Context(), store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done}))
+		for _, d := range claimed(t, in, store.ClaimDeliveries{Owner: "a", Limit: 3, TTL: time.Minute, Match: []store.Match{anyGitHub}}) {
+			finish(t, in, store.FinishDelivery{ID: d.ID, Owner: "a", State: store.Done})
 		}
 		wait(t, 20*time.Millisecond)
 		c := must[store.DeliveryCounts](t)(in.CountDeliveries(t.Context(), nil))

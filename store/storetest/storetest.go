@@ -36,6 +36,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("Flows", s.flows)
 	t.Run("Promises", s.promises)
 	t.Run("Inbox", s.inbox)
+	t.Run("Tenants", s.tenants)
+	t.Run("Turns", s.turns)
 	t.Run("Checkpoints", s.checkpoints)
 	t.Run("Endpoints", s.endpoints)
 	t.Run("Rotations", s.rotations)

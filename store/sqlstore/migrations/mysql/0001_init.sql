@@ -80,9 +80,14 @@ CREATE TABLE IF NOT EXISTS {p}webhook_inbox (
   status             SMALLINT NOT NULL,
   claims             INT NOT NULL DEFAULT 0,
   starts             INT NOT NULL DEFAULT 0,
+  lost               INT NOT NULL DEFAULT 0,
+  -- when it may be claimed: after its time, the end of its lease, or its turn
   run_at             BIGINT NOT NULL,
+  -- since when it is due, where run_at was moved by a claim
+  due_at             BIGINT,
   lease_owner        VARBINARY(32),
-  lease_until        BIGINT NOT NULL DEFAULT 0,
+  -- of its order key: 1 waits for one before it, 2 has it and is leased
+  turn               SMALLINT NOT NULL DEFAULT 0,
   last_error         BLOB NOT NULL DEFAULT (''),
   occurred_at        BIGINT,
   received_at        BIGINT NOT NULL,
@@ -91,9 +96,19 @@ CREATE TABLE IF NOT EXISTS {p}webhook_inbox (
   UNIQUE (provider, delivery_id, integration_id),
   UNIQUE (provider, body_hash, integration_id),
   KEY {p}webhook_inbox_due (status, run_at, id),
+  KEY {p}webhook_inbox_next (status, tenant_id, run_at, id),
+  KEY {p}webhook_inbox_order (integration_id, order_key, status, received_at, id),
+  KEY {p}webhook_inbox_turn (integration_id, order_key, turn, received_at, id),
   KEY {p}webhook_inbox_tenant (tenant_id, received_at),
   KEY {p}webhook_inbox_end (status, updated_at),
   KEY {p}webhook_inbox_key (key_id, id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+
+-- what hosts did in transactions of their own, see Store.Once
+CREATE TABLE IF NOT EXISTS {p}webhook_once (
+  event_id           VARBINARY(36) NOT NULL PRIMARY KEY,
+  done_at            BIGINT NOT NULL,
+  clashes            INT NOT NULL DEFAULT 0
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 CREATE TABLE IF NOT EXISTS {p}checkpoints (

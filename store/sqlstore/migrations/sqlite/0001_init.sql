@@ -76,9 +76,14 @@ CREATE TABLE {p}webhook_inbox (
   status         INTEGER NOT NULL,
   claims         INTEGER NOT NULL DEFAULT 0,
   starts         INTEGER NOT NULL DEFAULT 0,
+  lost           INTEGER NOT NULL DEFAULT 0,
+  -- when it may be claimed: after its time, the end of its lease, or its turn
   run_at         INTEGER NOT NULL,
+  -- since when it is due, where run_at was moved by a claim
+  due_at         INTEGER,
   lease_owner    TEXT,
-  lease_until    INTEGER NOT NULL DEFAULT 0,
+  -- of its order key: 1 waits for one before it, 2 has it and is leased
+  turn           INTEGER NOT NULL DEFAULT 0,
   last_error     TEXT    NOT NULL DEFAULT '',
   occurred_at    INTEGER,
   received_at    INTEGER NOT NULL,
@@ -87,9 +92,18 @@ CREATE TABLE {p}webhook_inbox (
   UNIQUE (provider, body_hash, integration_id)
 );
 CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0;
+CREATE INDEX {p}webhook_inbox_next ON {p}webhook_inbox (tenant_id, run_at, id) WHERE status = 0;
+CREATE INDEX {p}webhook_inbox_order ON {p}webhook_inbox (integration_id, order_key, status, received_at, id) WHERE order_key <> '';
+CREATE INDEX {p}webhook_inbox_turn ON {p}webhook_inbox (integration_id, order_key, turn, received_at, id) WHERE turn > 0;
 CREATE INDEX {p}webhook_inbox_tenant ON {p}webhook_inbox (tenant_id, received_at);
 CREATE INDEX {p}webhook_inbox_end ON {p}webhook_inbox (status, updated_at);
 CREATE INDEX {p}webhook_inbox_key ON {p}webhook_inbox (key_id, id) WHERE status <> 1;
+
+-- what hosts did in transactions of their own, see Store.Once
+CREATE TABLE {p}webhook_once (
+  event_id       TEXT    NOT NULL PRIMARY KEY,
+  done_at        INTEGER NOT NULL
+);
 
 CREATE TABLE {p}checkpoints (
   tenant_id      TEXT    NOT NULL,
