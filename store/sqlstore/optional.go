@@ -212,9 +212,9 @@ func (s *Store) FinishSubscription(ctx context.Context, f store.FinishSubscripti
 	if f.Delete {
 		return s.one(ctx, "finish subscription", "DELETE FROM {p}subscriptions"+which, sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
 	}
-	return s.one(ctx, "finish subscription", `UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = ?, expires_at = ?, renew_at = ?,
+	return s.one(ctx, "finish subscription", `UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = ?, expires_at = ?, renew_at = COALESCE({now}+?, ?),
  updated_at = {now}, version = version+1, lease_owner = NULL, lease_until = 0`+which,
-		sub.Provider, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), moment(sub.RenewAt), sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
+		sub.Provider, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), orNever(f.RenewIn), moment(sub.RenewAt), sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
 }
 
 func (s *Store) subscriptions(ctx context.Context, what, query string, args ...any) ([]store.Subscription, error) {
