@@ -109,6 +109,12 @@ func (c *crowd) grow(t testing.TB, n int) {
 		c.rows += size
 	}
 	require.NoError(t, tx.Commit())
+	c.analyze(t)
+}
+
+// analyze lets the database count its rows.
+func (c *crowd) analyze(t testing.TB) {
+	t.Helper()
 	analyze := "ANALYZE {p}integrations"
 	if c.dialect.String() == sqlstore.MySQL.String() {
 		analyze = "ANALYZE TABLE {p}integrations"

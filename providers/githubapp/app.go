@@ -111,6 +111,7 @@ var (
 	_ providers.Renewer          = (*App)(nil)
 	_ token.EarlyRenewer         = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
+	_ providers.Verifier         = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
