@@ -262,6 +262,7 @@ func TestHeldBackIntegrationsSaySo(t *testing.T) {
 			given[c.TenantID]++
 		}
 		require.Len(t, given, n)
+		synctest.Wait()
 		p.fault = nil
 		time.Sleep(10 * time.Minute)
 		for _, c := range changes.heard() {

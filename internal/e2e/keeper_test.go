@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -80,6 +81,18 @@ func (o *observed) Observe(_ context.Context, event any) {
 	}
 }
 
+// drainAll lets replicas do what is due at the same time.
+func drainAll(t *testing.T, ms []*integrations.Manager) {
+	t.Helper()
+	var work sync.WaitGroup
+	errs := make([]error, len(ms))
+	for i, m := range ms {
+		work.Go(func() { errs[i] = m.Drain(t.Context()) })
+	}
+	work.Wait()
+	require.NoError(t, errors.Join(errs...))
+}
+
 // TestReplicasShareTheKeepersWork: of grants that end and grants that are verified
 // each is told or asked for once, by six replicas at the same time.
 func TestReplicasShareTheKeepersWork(t *testing.T) {
@@ -105,15 +118,7 @@ func TestReplicasShareTheKeepersWork(t *testing.T) {
 			_, err := c.db.ExecContext(t.Context(), c.query("UPDATE {p}integrations SET verify_at = 1, grant_end = 2, refresh_expires_at = ?"), ends)
 			require.NoError(t, err)
 			for range 2 {
-				var work sync.WaitGroup
-				errs := make([]error, n)
-				for i, m := range ms {
-					work.Go(func() { errs[i] = m.Drain(t.Context()) })
-				}
-				work.Wait()
-				for _, err := range errs {
-					require.NoError(t, err)
-				}
+				drainAll(t, ms)
 			}
 			told := map[string]int{}
 			list, err := c.store.ListDeliveries(t.Context(), store.DeliveryQuery{AllTenants: true, Limit: 1000})
@@ -166,17 +171,6 @@ func TestReplicasTellOfHeldBackRenewalsOnce(t *testing.T) {
 				_, err := c.db.ExecContext(t.Context(), c.query(q), args...)
 				require.NoError(t, err)
 			}
-			drain := func() {
-				var work sync.WaitGroup
-				errs := make([]error, n)
-				for i, m := range ms {
-					work.Go(func() { errs[i] = m.Drain(t.Context()) })
-				}
-				work.Wait()
-				for _, err := range errs {
-					require.NoError(t, err)
-				}
-			}
 			// Each replica opens its own breaker, and what it tried is due again.
 			exec("UPDATE {p}integrations SET token_expires_at = 1")
 			for _, m := range ms {
@@ -184,7 +178,7 @@ func TestReplicasTellOfHeldBackRenewalsOnce(t *testing.T) {
 				require.NoError(t, m.Drain(t.Context()))
 			}
 			exec("UPDATE {p}integrations SET next_refresh_at = 1, lease_until = 0, refresh_failing_since = NULL")
-			drain()
+			drainAll(t, ms)
 			for _, m := range ms {
 				h, err := m.Health(t.Context())
 				require.NoError(t, err)
@@ -201,8 +195,8 @@ func TestReplicasTellOfHeldBackRenewalsOnce(t *testing.T) {
 			}
 			require.Equal(t, each, marked)
 			exec("UPDATE {p}integrations SET refresh_failing_since = 1, next_refresh_at = 1")
-			drain()
-			drain()
+			drainAll(t, ms)
+			drainAll(t, ms)
 			changes, err := c.store.ListDeliveries(t.Context(), store.DeliveryQuery{AllTenants: true, EventType: "refresh_failing", Limit: 1000})
 			require.NoError(t, err)
 			told := map[string]int{}

@@ -34,10 +34,7 @@ func (s *Store) ListDue(ctx context.Context, l store.ListDue) ([]store.Integrati
 	if !l.After.IsZero() {
 		after = l.After.UnixMilli()
 	}
-	args := []any{after, after, l.AfterID}
-	for _, p := range l.Providers {
-		args = append(args, p)
-	}
+	args := append([]any{after, after, l.AfterID}, params(l.Providers)...)
 	return s.list(ctx, "list due", `status = 'active' AND next_refresh_at > 0 AND next_refresh_at <= {now} AND next_refresh_at >= ?
  AND (next_refresh_at > ? OR id > ?) AND provider IN (`+in(len(l.Providers))+`) ORDER BY next_refresh_at, id LIMIT ?`, append(args, max(l.Limit, 0))...)
 }
@@ -94,10 +91,7 @@ func (s *Store) ClaimVerify(ctx context.Context, c store.ClaimVerify) ([]store.I
 	if len(c.Providers) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	args := make([]any, len(c.Providers))
-	for i, p := range c.Providers {
-		args[i] = p
-	}
+	args := params(c.Providers)
 	var out []store.Integration
 	err := s.claim(ctx, claim{
 		what: "claim verify", table: "integrations", key: []string{"id"}, columns: integrationColumns,

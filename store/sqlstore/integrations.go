@@ -351,10 +351,7 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 	if len(c.Providers) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	args := make([]any, len(c.Providers))
-	for i, p := range c.Providers {
-		args[i] = p
-	}
+	args := params(c.Providers)
 	var out []store.Integration
 	err := s.claim(ctx, claim{
 		what: "claim due", table: "integrations", key: []string{"id"}, columns: integrationColumns,

@@ -183,10 +183,7 @@ func (s *Store) ClaimSubscriptions(ctx context.Context, c store.ClaimSubscriptio
 	if len(c.Providers) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	args := make([]any, len(c.Providers))
-	for i, p := range c.Providers {
-		args[i] = p
-	}
+	args := params(c.Providers)
 	var out []store.Subscription
 	err := s.claim(ctx, claim{
 		what: "claim subscriptions", table: "subscriptions", key: []string{"tenant_id", "integration_id", "name"}, columns: subscriptionColumns,
