@@ -322,8 +322,15 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	c := store.Connect{
 		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen, StateHash: flow.StateHash,
 		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
-		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID),
-		Scopes:    scopes, ProviderData: a.ProviderData,
+		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID), VerifyIn: m.verifyIn(p, a.Grant, old.ID),
+		Scopes: scopes, ProviderData: a.ProviderData,
+	}
+	if p.renewer == nil {
+		// The grant ends with the token.
+		c.GrantEnd = store.EndStays
+		if c.RefreshExpiresIn == 0 {
+			c.RefreshExpiresIn = c.ExpiresIn
+		}
 	}
 	if a.Exclusive {
 		c.ExclusiveKey = p.info.Key + "|" + a.ExternalID

@@ -31,13 +31,17 @@ const (
 	// ChangeDisconnected: the tenant disconnected here.
 	ChangeDisconnected ChangeKind = "disconnected"
 	// ChangeRefreshFailing: renewing the access failed five times in a row; or,
-	// with the reason "given_up", for longer than Config.GiveUpAfter while the
-	// token has ended, so that calls fail. It is tried on, and the status stays.
+	// with the reason "given_up", failed or was held back for longer than
+	// Config.GiveUpAfter while the token has ended, so that calls fail. It is tried
+	// on, and the status stays.
 	ChangeRefreshFailing ChangeKind = "refresh_failing"
 	// ChangeRecovered: renewing works again after a refresh_failing.
 	ChangeRecovered ChangeKind = "recovered"
 	// ChangeScopes: the provider granted other scopes than before.
 	ChangeScopes ChangeKind = "scopes_changed"
+	// ChangeGrantEnding: the grant ends within two weeks, at EndsAt, and renewals do
+	// not prolong it. Connecting again does.
+	ChangeGrantEnding ChangeKind = "grant_ending"
 )
 
 // Change is one step in an integration's life. It was stored in the same
@@ -57,6 +61,8 @@ type Change struct {
 	Reason string `json:"reason,omitempty"`
 	// Since is when renewing began to fail, for refresh_failing and recovered.
 	Since time.Time `json:"since,omitzero"`
+	// EndsAt is when the grant ends, for grant_ending.
+	EndsAt time.Time `json:"endsAt,omitzero"`
 	// At is when the change was stored.
 	At time.Time `json:"-"`
 }

@@ -47,7 +47,7 @@
 //
 // Handlers see an event at least once. Event.ID is the idempotency key. A
 // [Change] tells of an integration's own life: connected, needs_reconnect,
-// revoked and so on.
+// grant_ending, revoked and so on.
 //
 // # Keys
 //

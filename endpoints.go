@@ -173,7 +173,8 @@ func (m *Manager) findEndpoint(s store.Endpoints, key string) func(ctx context.C
 		if err != nil {
 			return nil, err
 		}
-		secrets, err := webhook.OpenSecrets(m.cfg.Cipher, e, time.Now())
+		// By the store's clock, which said until when.
+		secrets, err := webhook.OpenSecrets(m.cfg.Cipher, e, in.ReadAt)
 		if err != nil {
 			return nil, err
 		}
@@ -288,7 +289,7 @@ func (m *Manager) renewSubscription(ctx context.Context, s store.Endpoints, r st
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrNotConnected), errors.Is(err, ErrDisconnected):
 		f.Delete = true
 	case err != nil:
-		f.Subscription.RenewAt = time.Now().Add(renewRetry)
+		f.RenewIn = renewRetry
 	default:
 		f.Subscription.RemoteID, f.Subscription.Data = next.RemoteID, next.Data
 		f.Subscription.ExpiresAt, f.Subscription.RenewAt = next.ExpiresAt, next.RenewAt

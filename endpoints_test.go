@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/saas-integrations/integrations"
+	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/integrationstest"
 	"github.com/saas-integrations/integrations/providers"
+	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/store/memstore"
 	"github.com/saas-integrations/integrations/webhook"
 	"github.com/saas-integrations/integrations/webhook/webhooktest"
 	"github.com/stretchr/testify/require"
@@ -167,4 +171,57 @@ func TestSubscriptionsAreRenewedWhenDue(t *testing.T) {
 		require.True(t, s.RenewAt.After(time.Now()), s.Name)
 	}
 	require.Equal(t, map[string]string{"fails": "fails", "good": "new", "later": "later"}, have)
+}
+
+// ahead is a store whose clock is ahead of this machine's.
+type ahead struct {
+	*memstore.Store
+	by time.Duration
+}
+
+func (s *ahead) Get(ctx context.Context, tenant, id string) (store.Integration, error) {
+	in, err := s.Store.Get(ctx, tenant, id)
+	in.ReadAt = in.ReadAt.Add(s.by)
+	return in, err
+}
+
+// TestR12ASecretEndsByTheStoresClock: an endpoint's previous secret, whatever this
+// machine's clock says.
+func TestR12ASecretEndsByTheStoresClock(t *testing.T) {
+	st := &ahead{Store: memstore.New()}
+	var cipher crypto.Cipher
+	kit, _ := fakeKit(t, on(st), func(cfg *integrations.Config, _ *providers.OAuth2Config) { cipher = cfg.Cipher })
+	kit.Connect("t1", acmeKey)
+	conn := connOf(t, kit)
+	e, err := conn.OpenEndpoint(t.Context())
+	require.NoError(t, err)
+	rows, err := st.ListEndpoints(t.Context(), store.Ref{TenantID: "t1", ID: conn.IntegrationID()})
+	require.NoError(t, err)
+	row := rows[0]
+	row.PreviousSecret, row.PreviousUntil = row.Secret, time.Now().Add(5*time.Minute)
+	next, err := conn.OpenEndpoint(t.Context())
+	require.NoError(t, err)
+	row.Secret, err = cipher.Seal(nil, []byte(next.Secret.Reveal()), webhook.SecretBinding(row))
+	require.NoError(t, err)
+	require.NoError(t, st.PutEndpoint(t.Context(), row))
+	for i, c := range []struct {
+		by   time.Duration
+		want int
+	}{{0, http.StatusOK}, {10 * time.Minute, http.StatusUnauthorized}, {-10 * time.Minute, http.StatusOK}} {
+		st.by = c.by
+		got := kit.Send(sign(e.URL, e.Secret.Reveal(), fmt.Sprintf(`{"id":"%d","account":"T-t1"}`, i))).StatusCode
+		require.Equal(t, c.want, got, c.by)
+	}
+}
+
+// TestR12ARenewalIsTriedAgainByTheStoresClock: what could not be renewed is put off
+// by the store.
+func TestR12ARenewalIsTriedAgainByTheStoresClock(t *testing.T) {
+	kit, p, conn := hookedKit(t)
+	p.renew = func(s providers.Subscription) (providers.Subscription, error) { return s, providers.ErrProviderDown }
+	require.NoError(t, conn.SaveSubscription(t.Context(), due("a")))
+	require.NoError(t, kit.Manager().Drain(t.Context()))
+	subs, err := conn.Subscriptions(t.Context())
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now().Add(10*time.Minute), subs[0].RenewAt, time.Minute)
 }

@@ -38,8 +38,9 @@ var reasons = map[string]Explanation{
 }
 
 // endsSoon is how long before the end of a grant a tenant is asked to connect
-// again. It is less than half of the shortest life after which providers end unused
-// grants, at which Run renews those: what Run can renew is not asked for.
+// again. It is less than half of the usual life after which providers end unused
+// grants, at which Run renews those; what renewals are known to prolong is not asked
+// for at all.
 const endsSoon = 14 * 24 * time.Hour
 
 // Explain says how an integration is and what to do about it. A grant that ends
@@ -64,7 +65,7 @@ func (in Integration) Explain() Explanation {
 		return Explanation{fmt.Sprintf("Renewing the access has failed since %s (%s) and calls fail. Connect again.", since, in.FailingCode), ActionReconnect}
 	case !in.FailingSince.IsZero():
 		return Explanation{fmt.Sprintf("Renewing the access fails since %s (%s); it is tried again.", since, in.FailingCode), ActionWait}
-	case !in.GrantEndsAt.IsZero() && time.Until(in.GrantEndsAt) < endsSoon:
+	case !in.GrantEndsAt.IsZero() && !in.GrantRenews && time.Until(in.GrantEndsAt) < endsSoon:
 		return Explanation{fmt.Sprintf("Connected until %s. Connect again before then to keep it.", in.GrantEndsAt.UTC().Format(time.DateOnly)), ActionReconnect}
 	case len(in.MissingScopes) > 0:
 		return Explanation{"Connected, without all the permissions that were asked for. Connect again to grant them.", ActionReconnect}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/saas-integrations/integrations"
 	"github.com/saas-integrations/integrations/integrationstest"
 	"github.com/saas-integrations/integrations/providers/slackapp"
 	"github.com/saas-integrations/integrations/store"
@@ -27,6 +28,8 @@ const (
 	unhandledKept = 30 * 24 * time.Hour
 	// retried is how long an event that always fails is tried, at most.
 	retried = 48 * time.Hour
+	// deadKept is how many dead letters are kept of one event an hour.
+	deadKept = 300
 )
 
 // growth is a host in whose fake time events and flows arrive hour by hour.
@@ -37,7 +40,8 @@ type growth struct {
 	each int // events of each kind in an hour
 
 	mu      sync.Mutex
-	handled map[string]int // by event id
+	handled map[string]int                      // by event id
+	removed map[integrations.RetentionEvent]int // what was told, with Removed as the count
 	hours   int
 }
 
@@ -49,9 +53,9 @@ func TestQ2GrowthInMemory(t *testing.T) {
 		each = 4
 	}
 	synctest.Test(t, func(t *testing.T) {
-		g := &growth{t: t, kit: newKit(t), st: memstore.New(), each: each, handled: map[string]int{}}
+		g := &growth{t: t, kit: newKit(t), st: memstore.New(), each: each, handled: map[string]int{}, removed: map[integrations.RetentionEvent]int{}}
 		cfg := g.kit.Config()
-		cfg.Store = g.st
+		cfg.Store, cfg.Observer, cfg.Retention.DeadLetters = g.st, g, deadKept*each
 		m := g.kit.Use(cfg)
 		m.OnWebhook(webhook.On(slackapp.Key, "message", g.handle))
 		m.OnWebhook(webhook.On(slackapp.Key, "app_mention", func(context.Context, webhook.Event) error { return errors.New("always") }))
@@ -71,7 +75,17 @@ func TestQ2GrowthInMemory(t *testing.T) {
 			time.Sleep(time.Hour)
 		}
 		g.again(first, true)
+		require.Positive(t, g.removed[integrations.RetentionEvent{DeadLetters: true}])
 	})
+}
+
+// Observe counts what was removed unhandled.
+func (g *growth) Observe(_ context.Context, event any) {
+	if e, ok := event.(integrations.RetentionEvent); ok {
+		n := e.Removed
+		e.Removed = 0
+		g.removed[e] += n
+	}
 }
 
 func (g *growth) handle(_ context.Context, ev webhook.Event) error {
@@ -129,10 +143,18 @@ func (g *growth) check() {
 	require.Equal(g.t, store.DeliveryCounts{Done: hours(doneKept)}, handled, "handled events after %d hours", g.hours)
 	nobodys.OldestDue = 0
 	require.Equal(g.t, store.DeliveryCounts{Pending: hours(unhandledKept)}, nobodys, "events nobody handles after %d hours", g.hours)
-	require.LessOrEqual(g.t, failed.Dead+failed.Pending, hours(unhandledKept+retried), "failed events after %d hours", g.hours)
-	// All that failed is there, as a dead letter or on its way to be one, for as
-	// long as a dead letter is kept.
-	require.GreaterOrEqual(g.t, failed.Dead+failed.Pending, hours(unhandledKept), "failed events after %d hours", g.hours)
+	// All that failed is there, as a dead letter or on its way to be one, but for what
+	// was told.
+	limit, gone := int64(deadKept*g.each), int64(g.removed[integrations.RetentionEvent{DeadLetters: true}])
+	require.LessOrEqual(g.t, failed.Dead, limit, "dead letters after %d hours", g.hours)
+	require.LessOrEqual(g.t, failed.Pending, hours(retried), "events on their way to be dead letters after %d hours", g.hours)
+	require.Equal(g.t, int64(g.hours*g.each)-gone, failed.Dead+failed.Pending, "failed events after %d hours", g.hours)
+	if gone > 0 {
+		require.Equal(g.t, limit, failed.Dead, "dead letters after %d hours", g.hours)
+	}
+	// So is what nobody handles, the change of the Connect among it.
+	change := int64(g.hours*g.each) + 1 - nobodys.Pending - int64(g.removed[integrations.RetentionEvent{}])
+	require.True(g.t, change == 0 || change == 1, "%d events that nobody handles are missing", change-1)
 
 	changes, err := g.st.CountDeliveries(ctx, []store.Match{{Provider: store.ChangeProvider}})
 	require.NoError(g.t, err)

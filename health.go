@@ -9,6 +9,7 @@ import (
 
 	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/token"
 	"github.com/saas-integrations/integrations/webhook"
 )
 
@@ -25,11 +26,16 @@ type Health struct {
 	Keys map[string]int64 `json:"keys,omitempty"`
 	// Pending and Dead count webhooks and changes that wait or failed too often.
 	// Those that nobody registered a handler for wait until they are removed.
-	Pending int64 `json:"pending"`
-	Dead    int64 `json:"dead"`
+	// DeadLimit is Retention.DeadLetters: of more than that the oldest are removed.
+	Pending   int64 `json:"pending"`
+	Dead      int64 `json:"dead"`
+	DeadLimit int64 `json:"deadLimit"`
 	// OldestDue is how long the oldest that this process has a handler for has
 	// been due.
 	OldestDue time.Duration `json:"oldestDue"`
+	// HeldBack are the providers that this process holds renewals back of, because
+	// straight failures were the app's or the provider's: see [token.FaultEvent].
+	HeldBack []token.HeldBack `json:"heldBack,omitempty"`
 	// Problems says in plain words what needs attention. Empty is well.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -49,6 +55,10 @@ func (m *Manager) Health(ctx context.Context) (Health, error) {
 	m.mu.Unlock()
 	if !h.Running {
 		h.Problems = append(h.Problems, "Run is not running in this process: webhooks are stored here and handled elsewhere or not at all.")
+	}
+	h.HeldBack = m.vault.HeldBack()
+	for _, b := range h.HeldBack {
+		h.Problems = append(h.Problems, heldProblem(b))
 	}
 	if admin, ok := m.cfg.Store.(store.Admin); ok {
 		var err error
@@ -70,8 +80,9 @@ func (m *Manager) Health(ctx context.Context) (Health, error) {
 			return h, fmt.Errorf("integrations: health: %w", err)
 		}
 		h.Pending, h.Dead, h.OldestDue = c.Pending, c.Dead, handled.OldestDue
+		h.DeadLimit = int64(m.cfg.Retention.DeadLetters)
 		if c.Dead > 0 {
-			h.Problems = append(h.Problems, fmt.Sprintf("%d webhooks or changes failed too often and wait for a replay.", c.Dead))
+			h.Problems = append(h.Problems, deadProblem(c.Dead, h.DeadLimit))
 		}
 		if h.OldestDue > lateAfter {
 			h.Problems = append(h.Problems, "Webhooks or changes wait for "+h.OldestDue.Round(time.Second).String()+".")
@@ -99,6 +110,33 @@ func (m *Manager) keyProblems(rows map[string]int64) []string {
 		}
 	}
 	return problems
+}
+
+// heldProblem says what is held back, since when and whose fault it is.
+func heldProblem(b token.HeldBack) string {
+	at, why := b.Provider, "the provider fails"
+	if b.Host != "" {
+		at += " (" + b.Host + ")"
+	}
+	if b.Outcome == token.AppFault {
+		why = "it refuses the app itself, so look at its client id and secret"
+	}
+	return fmt.Sprintf("Renewals at %s are held back since %s: %s (%s).", at, b.Since.UTC().Format(time.RFC3339), why, b.Code)
+}
+
+// nearlyFull is the part of Retention.DeadLetters from which on it is urgent.
+const nearlyFull = 0.8
+
+// deadProblem says how many dead letters there are and how near to the limit.
+func deadProblem(n, limit int64) string {
+	s := fmt.Sprintf("%d webhooks or changes failed too often and wait for a replay; %d are kept at most.", n, limit)
+	switch {
+	case n > limit:
+		s += " The oldest are being removed."
+	case float64(n) >= nearlyFull*float64(limit):
+		s += fmt.Sprintf(" That is %d %% of it: the oldest will be removed.", 100*n/limit)
+	}
+	return s
 }
 
 // handled are the events that this process has handlers for.

@@ -41,9 +41,10 @@ type Integration struct {
 	// LastError says in plain words what is wrong now, "" when nothing is. See
 	// [Integration.Explain].
 	LastError string `json:"lastError,omitempty"`
-	// FailingSince is when renewing the access began to fail, zero when it does not,
-	// and FailingCode a short code of the last failure. GivenUp says that it has
-	// failed for longer than Config.GiveUpAfter and calls fail.
+	// FailingSince is when renewing the access began to fail, or to be held back while
+	// calls fail; zero when it does not. FailingCode is a short code of the last
+	// failure. GivenUp says that this has lasted for longer than Config.GiveUpAfter and
+	// calls fail.
 	FailingSince time.Time `json:"failingSince,omitzero"`
 	FailingCode  string    `json:"failingCode,omitempty"`
 	GivenUp      bool      `json:"givenUp,omitempty"`
@@ -51,6 +52,9 @@ type Integration struct {
 	// is unknown or never. A year after consent some providers' grants end whatever
 	// is done.
 	GrantEndsAt time.Time `json:"grantEndsAt,omitzero"`
+	// GrantRenews says that renewals put GrantEndsAt off, so that Run keeps the grant
+	// from ending.
+	GrantRenews bool `json:"grantRenews,omitempty"`
 	// Metadata is the host's JSON, ProviderData the library's.
 	Metadata     json.RawMessage `json:"metadata,omitempty"`
 	ProviderData json.RawMessage `json:"providerData,omitempty"`
@@ -166,7 +170,7 @@ func (m *Manager) view(in store.Integration) Integration {
 	v := Integration{
 		ID: in.ID, TenantID: in.TenantID, Provider: in.Provider, Label: in.Label,
 		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes,
-		GrantEndsAt: in.RefreshExpiresAt, FailingSince: in.RefreshFailingSince, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
+		GrantEndsAt: in.RefreshExpiresAt, GrantRenews: in.GrantEnd == store.EndMoves, FailingSince: in.RefreshFailingSince, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
 		Version: in.Version, ConnectedAt: in.ConnectedAt, CreatedAt: in.CreatedAt, UpdatedAt: in.UpdatedAt,
 	}
 	if p := m.providers[in.Provider]; p != nil {

@@ -50,8 +50,8 @@ type Config struct {
 	// Logger hears what nobody returns to: failed background work. Secrets are
 	// not in it. Nil discards.
 	Logger *slog.Logger
-	// Observer is told of calls, refreshes, deliveries and flows. Nil means
-	// nobody is.
+	// Observer is told of calls, refreshes, deliveries, flows and of what was removed
+	// unhandled. Nil means nobody is.
 	Observer Observer
 
 	// CacheFor is how long a replica may hand out what it knows before it looks
@@ -65,10 +65,18 @@ type Config struct {
 	// CommitBudget).
 	CommitBudget time.Duration
 
-	// GiveUpAfter is how long renewing a token may fail, while the token has ended
-	// and calls fail, before that is told as a [Change] with the reason
-	// "given_up". Defaults to 72 h.
+	// GiveUpAfter is how long renewing a token may fail or be held back, while the
+	// token has ended and calls fail, before that is told as a [Change] with the
+	// reason "given_up". Defaults to 72 h.
 	GiveUpAfter time.Duration
+
+	// VerifyEvery is how often Run asks a provider whether a grant still works that
+	// no renewal asks for, because its tokens do not end: a
+	// [providers.Verifier]. The time of each differs by up to a tenth. Defaults to
+	// 24 h, is at least 1 h; negative is never.
+	VerifyEvery time.Duration
+	// Retention is how long the store keeps webhooks and changes.
+	Retention Retention
 
 	// Journal, when not nil, closes the gap between a provider's replacing a
 	// single-use refresh token and its being stored: token.NewDirJournal. A process
@@ -123,8 +131,9 @@ type Identity struct {
 }
 
 // Observer is told what happens. Events are a [providers.Call], a [token.Event],
-// a [token.FaultEvent], a [webhook.Observation], a [RecoveryEvent] or a
-// [FlowEvent]. Observe must not block and must be safe for concurrent use. Events hold no secrets.
+// a [token.FaultEvent], a [webhook.Observation], a [RecoveryEvent], a [FlowEvent]
+// or a [RetentionEvent]. Observe must not block and must be safe for concurrent use.
+// Events hold no secrets.
 type Observer interface {
 	Observe(ctx context.Context, event any)
 }
@@ -163,6 +172,7 @@ type provider struct {
 	hosts      providers.Hosts
 	http       *http.Client // to the provider's hosts, without a token
 	renewer    providers.Renewer
+	verifier   providers.Verifier
 	revoker    providers.Revoker
 	revokesOne bool // grant, and no other of the account
 	lifecycle  providers.LifecycleReader
@@ -217,6 +227,10 @@ func (cfg *Config) setDefaults() {
 	if cfg.CommitBudget == 0 {
 		cfg.CommitBudget = 5 * time.Second
 	}
+	if cfg.VerifyEvery == 0 {
+		cfg.VerifyEvery = verifyEvery
+	}
+	cfg.Retention.setDefaults()
 	if cfg.ReturnTo == "" {
 		cfg.ReturnTo = "/"
 	}
@@ -241,6 +255,10 @@ func (m *Manager) configure() error {
 	if cfg.CacheFor < 0 || cfg.HTTPTimeout < 0 || cfg.CommitBudget < 0 || cfg.GiveUpAfter < 0 {
 		fault("CacheFor, HTTPTimeout, CommitBudget and GiveUpAfter must not be negative")
 	}
+	if cfg.VerifyEvery > 0 && cfg.VerifyEvery < verifyLeast {
+		fault("VerifyEvery is under an hour")
+	}
+	faults = append(faults, cfg.Retention.validate())
 	err := cfg.Handling.Validate()
 	if err != nil {
 		fault("Handling: %w", err)
@@ -262,7 +280,7 @@ func (m *Manager) configure() error {
 	if len(cfg.Providers) == 0 {
 		fault("Config.Providers is empty")
 	}
-	if len(faults) > 0 {
+	if errors.Join(faults...) != nil {
 		for _, p := range cfg.Providers {
 			if p != nil {
 				faults = append(faults, p.Validate())
@@ -354,6 +372,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	}
 	r.http = providers.NewClient(hosts, m.cfg.Transport, m.cfg.HTTPTimeout)
 	r.renewer, _ = p.(providers.Renewer)
+	r.verifier, _ = p.(providers.Verifier)
 	r.revoker, _ = p.(providers.Revoker)
 	if g, ok := p.(providers.GrantRevoker); ok {
 		r.revokesOne = g.RevokesOneGrant()

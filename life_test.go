@@ -32,6 +32,7 @@ type fake struct {
 	fault     error             // of the next refreshes
 	life      time.Duration     // of the grants of the next exchanges, 0 for no word
 	scopes    []string          // granted by the next refreshes, nil for no word
+	longer    time.Duration     // life of the grant by the next refreshes, 0 for no word
 }
 
 func (p *fake) Exchange(ctx context.Context, x providers.Exchange) (providers.Account, error) {
@@ -53,7 +54,7 @@ func (p *fake) Renew(ctx context.Context, r token.Renewal) (token.Grant, error) 
 		return token.Grant{}, p.fault
 	}
 	g, err := p.hooked.Provider.(token.Renewer).Renew(ctx, r)
-	g.Scopes = p.scopes
+	g.Scopes, g.RefreshExpiresIn = p.scopes, p.longer
 	if p.renewed != nil {
 		p.renewed(g)
 	}

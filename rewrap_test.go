@@ -90,7 +90,7 @@ func (v *rotation) delivery(t testing.TB, id string, state store.DeliveryState) 
 	if state != store.Pending {
 		_, err = v.ClaimDeliveries(t.Context(), store.ClaimDeliveries{Owner: "o", Limit: 1, TTL: time.Minute, Match: []store.Match{{Provider: "slack", EventType: id}}})
 		require.NoError(t, err)
-		_, err = v.FinishDelivery(t.Context(), store.FinishDelivery{ID: id, Owner: "o", State: state})
+		_, err = v.RecordDeliveries(t.Context(), store.RecordDeliveries{Ends: []store.FinishDelivery{{ID: id, Owner: "o", State: state}}})
 		require.NoError(t, err)
 	}
 }

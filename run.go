@@ -20,24 +20,15 @@ const (
 	// spends on it.
 	replayEvery = 15 * time.Second
 	replayFirst = 10 * time.Second
-	// cleanEvery is how often rows that are over are removed, cleanBatch how many
-	// at a time.
-	cleanEvery = 10 * time.Minute
-	cleanBatch = 1000
-	// Rows are kept so long: an unfinished flow is worth nothing after its end, a
-	// handled delivery is kept for as long as a provider may send it again, and
-	// what nobody handled for a month will not be handled.
-	keepFlows     = time.Hour
-	keepDone      = 7 * 24 * time.Hour
-	keepUnhandled = 30 * 24 * time.Hour
 )
 
 // Run does the background work: it hands stored webhooks and changes to their
 // handlers, refreshes tokens and renews subscriptions before they end, keeps what is
-// declared subscribed, recovers webhooks that were missed, stores what is in the
-// journal, and removes old rows. Without it webhooks are stored and not handled, subscriptions end,
-// tokens are refreshed when they are used, and [Manager.Health] says so. Any
-// number of replicas may run it; they share the work.
+// declared subscribed, recovers webhooks that were missed, tells of grants that are
+// about to end, asks providers now and then for grants that nothing else tells of,
+// stores what is in the journal, and removes old rows. Without it webhooks are stored
+// and not handled, subscriptions end, tokens are refreshed when they are used, and
+// [Manager.Health] says so. Any number of replicas may run it; they share the work.
 //
 // Run blocks until ctx ends or [Manager.Shutdown] is called, lets what runs
 // finish, and returns nil. It returns an error wrapping errors.ErrUnsupported
@@ -81,6 +72,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	group.Go(func() error { m.every(ctx, ensureEvery, m.ensureKeepers); return nil })
 	group.Go(func() error { m.every(ctx, renewEvery, m.renewSubscriptions); return nil })
 	group.Go(func() error { m.every(ctx, redeliverLook, m.redeliverMissed); return nil })
+	group.Go(func() error { m.every(ctx, endsEvery, m.reportEnds); return nil })
+	group.Go(func() error { m.every(ctx, lookEvery, m.verifyDue); return nil })
 	group.Go(func() error { m.every(ctx, cleanEvery, m.clean); return nil })
 	return group.Wait()
 }
@@ -123,6 +116,12 @@ func (m *Manager) Drain(ctx context.Context) error {
 		return err
 	}
 	if err := m.redeliverMissed(ctx); err != nil {
+		return err
+	}
+	if err := m.verifyDue(ctx); err != nil {
+		return err
+	}
+	if err := m.reportEnds(ctx); err != nil {
 		return err
 	}
 	if worker != nil {
@@ -249,37 +248,8 @@ func (m *Manager) refreshDue(ctx context.Context) error {
 		return nil
 	}
 	_, err := m.vault.RefreshDue(ctx, keys)
+	if ctx.Err() == nil {
+		err = errors.Join(err, m.vault.ReportHeld(ctx, keys))
+	}
 	return err
-}
-
-// clean removes rows that are over, in batches that hold no lock for long.
-func (m *Manager) clean(ctx context.Context) error {
-	if err := inBatches(ctx, func() (int, error) { return m.cfg.Store.DeleteFlows(ctx, keepFlows, cleanBatch) }); err != nil {
-		return err
-	}
-	if m.inbox == nil {
-		return nil
-	}
-	for _, c := range []struct {
-		state store.DeliveryState
-		age   time.Duration
-	}{{store.Done, keepDone}, {store.Pending, keepUnhandled}, {store.Dead, keepUnhandled}} {
-		if err := inBatches(ctx, func() (int, error) { return m.inbox.DeleteDeliveries(ctx, c.state, c.age, cleanBatch) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// inBatches calls del until it has removed less than a batch.
-func inBatches(ctx context.Context, del func() (int, error)) error {
-	for {
-		n, err := del()
-		if err != nil || n < cleanBatch {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
 }

@@ -69,6 +69,18 @@ func (s skewed) FindByExternal(ctx context.Context, provider, id string) ([]stor
 func (s skewed) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integration, error) {
 	return s.all(s.Store.ClaimDue(ctx, c))
 }
+func (s skewed) ListEnding(ctx context.Context, l store.ListEnding) ([]store.Integration, error) {
+	return s.all(s.Store.ListEnding(ctx, l))
+}
+func (s skewed) ListDue(ctx context.Context, l store.ListDue) ([]store.Integration, error) {
+	if !l.After.IsZero() {
+		l.After = l.After.Add(-s.by)
+	}
+	return s.all(s.Store.ListDue(ctx, l))
+}
+func (s skewed) ClaimVerify(ctx context.Context, c store.ClaimVerify) ([]store.Integration, error) {
+	return s.all(s.Store.ClaimVerify(ctx, c))
+}
 func (s skewed) SetStatus(ctx context.Context, c store.SetStatus) (bool, error) {
 	if !c.ConnectedBefore.IsZero() {
 		c.ConnectedBefore = c.ConnectedBefore.Add(-s.by)

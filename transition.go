@@ -24,6 +24,9 @@ type transition struct {
 //     comes by; a first connect has no row to begin with.
 //   - needs_reconnect, refresh_failing, recovered and scopes_changed come from a
 //     renewal ([token.Turn]), scopes_changed from a provider's event too.
+//   - grant_ending comes from the look for grants that end soon.
+//   - needs_reconnect comes from a verification ([providers.Verifier]) and from calls
+//     too, both by way of the renewal that they ask for.
 //   - suspended, resumed and revoked come from a provider's event
 //     ([providers.Lifecycle]).
 //   - disconnected comes from [Manager.Disconnect].
@@ -33,6 +36,7 @@ var transitions = map[ChangeKind]transition{
 	ChangeRefreshFailing: {from: []Status{StatusActive}},
 	ChangeRecovered:      {from: []Status{StatusActive, StatusSuspended}},
 	ChangeScopes:         {from: []Status{StatusActive, StatusNeedsReconnect, StatusSuspended}},
+	ChangeGrantEnding:    {from: []Status{StatusActive}},
 	ChangeNeedsReconnect: {from: []Status{StatusActive}, to: StatusNeedsReconnect},
 	// A dead grant stays one: a pause and its end must not revive it.
 	ChangeSuspended:    {from: []Status{StatusActive}, to: StatusSuspended},

@@ -13,6 +13,7 @@ func TestTheTableOfTransitionsIsWhole(t *testing.T) {
 	for _, k := range []token.TurnKind{token.TurnDead, token.TurnFailing, token.TurnRecovered, token.TurnScopes} {
 		require.Contains(t, transitions, ChangeKind(k))
 	}
+	require.Contains(t, transitions, ChangeGrantEnding)
 	for _, k := range lifecycleKinds {
 		require.Contains(t, transitions, k)
 	}

@@ -136,6 +136,7 @@ func (o *OAuth) revoke(w http.ResponseWriter, r *http.Request) {
 func (o *OAuth) api(w http.ResponseWriter, r *http.Request) {
 	subject, _, ok := o.Tokens.authorize(bearer(r))
 	if !ok {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_token"})
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -44,8 +45,10 @@ type OAuth2Config struct {
 	// Hosts are where the bearer token may go, see [Hosts]. Required.
 	Hosts []string
 
-	// AccountURL is asked with the new token for the account. Its host must be
-	// one of Hosts. "" takes the account from the token answer itself.
+	// AccountURL is asked with the new token for the account, and again now and then
+	// where tokens do not end: a refusal with error="invalid_token" (RFC 6750 section
+	// 3.1) then ends the integration. Its host must be one of Hosts. "" takes the
+	// account from the token answer itself and never asks.
 	AccountURL string
 	// AccountID is the path of the account's id in that JSON, members joined by
 	// dots: "team.id". Required.
@@ -92,6 +95,7 @@ var (
 	_ Renewer         = (*oauth2Provider)(nil)
 	_ Revoker         = (*oauth2Provider)(nil)
 	_ GrantRevoker    = (*oauth2Provider)(nil)
+	_ Verifier        = (*oauth2Provider)(nil)
 	_ WebhookReceiver = (*oauth2Provider)(nil)
 )
 
@@ -228,6 +232,19 @@ func (p *oauth2Provider) Revoke(ctx context.Context, r Revocation) error {
 
 // RevokesOneGrant implements GrantRevoker.
 func (p *oauth2Provider) RevokesOneGrant() bool { return p.cfg.RevokesOneGrant }
+
+// Verify asks for the account again, where there is an AccountURL. A refusal of the
+// token itself (RFC 6750 section 3.1) ends a grant that nothing renews.
+func (p *oauth2Provider) Verify(ctx context.Context, conn *Connection) error {
+	if p.cfg.AccountURL == "" {
+		return fmt.Errorf("integrations/providers: %s has no AccountURL: %w", p.cfg.Key, errors.ErrUnsupported)
+	}
+	ans, err := (API{Adapter: "providers"}).Do(ctx, conn.ClientFor(p.cfg.Key), APICall{URL: p.cfg.AccountURL, MaxBody: maxAccountAnswer})
+	if ans.Status == http.StatusUnauthorized && strings.Contains(ans.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+		return fmt.Errorf("%w: %w", ErrReconnectRequired, err)
+	}
+	return err
+}
 
 func (p *oauth2Provider) WebhookSource() (webhook.Source, error) {
 	if p.cfg.Webhook == nil {

@@ -233,6 +233,16 @@ type (
 		RenewSubscription(ctx context.Context, conn *Connection, s Subscription) (Subscription, error)
 	}
 
+	// Verifier asks the service whether a grant still works, for integrations that no
+	// renewal asks for: those whose tokens do not end.
+	Verifier interface {
+		// Verify makes one cheap call through conn, where a refused token is dealt
+		// with as in every call. An error wrapping [ErrReconnectRequired] means that
+		// the service refused the grant for good; any other says nothing about it, as
+		// does one wrapping errors.ErrUnsupported.
+		Verify(ctx context.Context, conn *Connection) error
+	}
+
 	// SubscriptionEnder ends an integration's subscriptions at the provider when
 	// the tenant disconnects. It is called before Revoke, also where other
 	// integrations go on using the account, and its failure stops nothing.

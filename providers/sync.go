@@ -96,9 +96,16 @@ func (l *Lease) Renew(ctx context.Context) (bool, error) {
 	return l.syncs.TryLease(ctx, l.name, l.owner, l.ttl)
 }
 
-// Release gives the lease back. It works on a context that has ended too.
+// releaseTimeout bounds a release on a context that has ended: what is not given
+// back ends by itself.
+const releaseTimeout = 5 * time.Second
+
+// Release gives the lease back. It works on a context that has ended too, for five
+// seconds at most.
 func (l *Lease) Release(ctx context.Context) error {
-	return l.syncs.Release(context.WithoutCancel(ctx), l.name, l.owner)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	return l.syncs.Release(ctx, l.name, l.owner)
 }
 
 var errNoSyncs = fmt.Errorf("integrations/providers: the store keeps no checkpoints: %w", errors.ErrUnsupported)

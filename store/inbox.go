@@ -66,6 +66,11 @@ type Inbox interface {
 	// were last changed more than age ago and reports how many.
 	DeleteDeliveries(ctx context.Context, state DeliveryState, age time.Duration, limit int) (int, error)
 
+	// TrimDeliveries removes up to limit deliveries in the given state, those first
+	// that were changed first, and none of the keep that were changed last. It
+	// reports how many. Concurrent calls keep those too.
+	TrimDeliveries(ctx context.Context, state DeliveryState, keep, limit int) (int, error)
+
 	// CountDeliveries reports how many deliveries are in each state and how long
 	// the oldest due pending one has waited, of those that match, or of all when
 	// match is nil.

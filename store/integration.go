@@ -88,16 +88,23 @@ type Integration struct {
 	// RefreshError is a short code of the last failure, "" after a success; or
 	// [Ambiguous].
 	RefreshError string
-	// RefreshFailingSince is when the first of RefreshFails failed; zero when none
-	// did.
+	// RefreshFailingSince is when the first of RefreshFails failed, or when the first
+	// ReportHeld found that none was tried; zero when neither was since the last
+	// success.
 	RefreshFailingSince time.Time
-	// RefreshReported is the highest FailRefresh.Report since the last success.
+	// RefreshReported is the highest FailRefresh.Report or ReportHeld.Report since
+	// the last success.
 	RefreshReported int
 	// NextRefreshAt is when a refresh is due or may be tried again; zero means
 	// never.
 	NextRefreshAt time.Time
 	// LastRefreshAt is when tokens were last stored by a refresh.
 	LastRefreshAt time.Time
+	// GrantEnd is what is known of RefreshExpiresAt.
+	GrantEnd GrantEnd
+	// VerifyAt is when the provider is to be asked whether the grant still works;
+	// zero means never.
+	VerifyAt time.Time
 
 	// ConnectedAt is when the tenant last completed the connect flow. Events of
 	// the provider that are older than this are about an earlier installation.
@@ -108,6 +115,20 @@ type Integration struct {
 	// are true whatever the replica's own clock says. It is not stored.
 	ReadAt time.Time
 }
+
+// GrantEnd says what renewals do to the end of a grant.
+type GrantEnd int8
+
+const (
+	// EndUnknown: nothing is known yet.
+	EndUnknown GrantEnd = 0
+	// EndMoves: each renewal puts the end off.
+	EndMoves GrantEnd = 1
+	// EndStays: renewals do not put it off, or there are none.
+	EndStays GrantEnd = 2
+	// EndReported is EndStays after the host was told.
+	EndReported GrantEnd = 3
+)
 
 // Ref names an integration.
 type Ref struct{ TenantID, ID string }
@@ -128,9 +149,11 @@ type Connect struct {
 	// ExpiresIn and RefreshExpiresIn count from the store's now; 0 means unknown
 	// or never.
 	ExpiresIn, RefreshExpiresIn time.Duration
-	// RefreshIn is when the next refresh is due, from the store's now; 0 means
-	// never.
-	RefreshIn    time.Duration
+	// RefreshIn is when the next refresh is due, VerifyIn when the grant is to be
+	// verified, from the store's now; 0 means never.
+	RefreshIn, VerifyIn time.Duration
+	// GrantEnd is EndUnknown or EndStays.
+	GrantEnd     GrantEnd
 	Scopes       []string
 	ProviderData json.RawMessage
 	// Metadata is used for a new row only.
@@ -160,6 +183,9 @@ type CommitTokens struct {
 	// KeepRefreshExpiry leaves RefreshExpiresAt as it is and ignores
 	// RefreshExpiresIn.
 	KeepRefreshExpiry bool
+	// GrantEnd replaces the row's: EndUnknown leaves it, and EndStays leaves
+	// EndReported.
+	GrantEnd GrantEnd
 	// Scopes replaces the granted scopes unless it is nil, ProviderData likewise.
 	Scopes       []string
 	ProviderData json.RawMessage
@@ -225,6 +251,55 @@ type ClaimDue struct {
 	// Keys, when not empty, leaves out rows whose KeyID is another: a row that
 	// cannot be opened stays as it is.
 	Keys []string
+}
+
+// ListEnding asks for grants that are about to end. See [Integrations.ListEnding].
+type ListEnding struct {
+	// Within is how soon they end, from the store's now.
+	Within time.Duration
+	Limit  int
+}
+
+// ReportEnd says that the host is told of the end of a grant. See
+// [Integrations.ReportEnds].
+type ReportEnd struct {
+	TenantID, ID string
+	// SeenGen must be the row's TokenGen.
+	SeenGen int64
+	Change  *Delivery
+}
+
+// ListDue asks for rows whose refresh is due. See [Integrations.ListDue].
+type ListDue struct {
+	// After and AfterID are NextRefreshAt and ID of the row before the first.
+	After   time.Time
+	AfterID string
+	Limit   int
+	// Providers limits the list to these keys; empty means none.
+	Providers []string
+}
+
+// ReportHeld says that a refresh that is due is not tried, and what the host is
+// told of that. See [Integrations.ReportHeld].
+type ReportHeld struct {
+	TenantID, ID string
+	// SeenGen must be the row's TokenGen.
+	SeenGen int64
+	// Code says why, at most 64 bytes. It is kept where there is no RefreshError.
+	Code string
+	// Report is how much of it the host has been told, which Change tells now.
+	Report int
+	Change *Delivery
+}
+
+// ClaimVerify asks for rows whose grant is to be verified. See
+// [Integrations.ClaimVerify].
+type ClaimVerify struct {
+	Limit int
+	// Again is when the rows are to be verified the next time, from the store's now.
+	Again time.Duration
+	// Providers limits the claim to these keys; empty means none is claimed.
+	Providers []string
 }
 
 // Flow is one OAuth flow on its way through the browser. Neither the state nor

@@ -149,6 +149,9 @@ type FinishSubscription struct {
 	Owner string
 	// Subscription has the tenant, integration and name of the claimed row.
 	Subscription Subscription
+	// RenewIn, when not 0, is when it has to be renewed, from the store's now,
+	// whatever Subscription.RenewAt says.
+	RenewIn time.Duration
 	// Delete removes the row instead.
 	Delete bool
 }

@@ -127,8 +127,8 @@ type Integrations interface {
 
 	// SetStatus changes a status if all conditions of s hold, and inserts
 	// s.Change in the same transaction. Version goes up by one and the lease is
-	// cleared. With s.Wipe the tokens are removed, TokenGen goes up by one and
-	// the exclusive key is given up.
+	// cleared. With s.Wipe the tokens are removed with all that is due for them,
+	// TokenGen goes up by one and the exclusive key is given up.
 	SetStatus(ctx context.Context, s SetStatus) (bool, error)
 
 	// Update changes what is not token material if Version is u.Version;
@@ -146,6 +146,34 @@ type Integrations interface {
 	// as they are afterwards. A row is given to one claimer at a time. It takes each
 	// lease as Lease does.
 	ClaimDue(ctx context.Context, c ClaimDue) ([]Integration, error)
+
+	// ListEnding returns up to l.Limit active rows with GrantEnd [EndStays] whose
+	// RefreshExpiresAt is within l.Within or past, soonest first.
+	ListEnding(ctx context.Context, l ListEnding) ([]Integration, error)
+
+	// ReportEnds makes GrantEnd [EndReported] in those of the named rows that are
+	// active, at EndStays and of the generation seen, inserts their Changes and no
+	// others, all in one transaction, and reports how many rows that were. Nothing
+	// else changes, and no lease matters. Of any number of concurrent calls for a
+	// row one changes it.
+	ReportEnds(ctx context.Context, rs []ReportEnd) (int, error)
+
+	// ListDue returns up to l.Limit active rows whose NextRefreshAt has come and
+	// that come after a position, by NextRefreshAt and ID, leased or not.
+	ListDue(ctx context.Context, l ListDue) ([]Integration, error)
+
+	// ReportHeld records, in those of the named rows that are active and of the
+	// generation seen and where RefreshFailingSince is zero or RefreshReported below
+	// r.Report, that refreshes fail since now unless they failed before, inserts
+	// their Changes and no others, all in one transaction, and reports how many rows
+	// that were. RefreshFails, NextRefreshAt, Version and lease stay as they are.
+	ReportHeld(ctx context.Context, rs []ReportHeld) (int, error)
+
+	// ClaimVerify returns up to c.Limit active rows whose VerifyAt has come, those due
+	// first before others, in no particular order, and puts their VerifyAt off by
+	// c.Again from now. No lease is taken: a row is given to one claimer in that
+	// time. The rows are as they are afterwards.
+	ClaimVerify(ctx context.Context, c ClaimVerify) ([]Integration, error)
 }
 
 // Flows are one-time OAuth flows between the redirect to the provider and its

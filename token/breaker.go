@@ -65,6 +65,8 @@ type breakers struct {
 	mu     sync.Mutex
 	all    map[breakerKey]*breaker
 	closed bool // shutting down
+
+	walk walk
 }
 
 // breakerKey is a provider key, so an OAuth app, and a host.
@@ -89,6 +91,7 @@ type breaker struct {
 
 	cause   *Error
 	opened  FaultEvent
+	since   time.Duration // when it opened
 	openFor time.Duration
 	until   time.Duration
 	probing bool
@@ -285,6 +288,7 @@ func (b *breaker) failed(id string, e *Error, now time.Duration) *FaultEvent {
 		return nil
 	}
 	b.open(e, openFirst, now)
+	b.since = now
 	b.opened = FaultEvent{
 		Provider: b.key.provider, Host: b.key.host, Outcome: e.Outcome, Code: plain(e.Code), Open: true, RetryAfter: b.until - now,
 	}

@@ -182,6 +182,9 @@ func keep(ctx context.Context, t *testing.T, v *token.Vault) {
 		if _, err := v.RefreshDue(ctx, []string{"p"}); err != nil {
 			t.Error(err)
 		}
+		if err := v.ReportHeld(ctx, []string{"p"}); err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -355,11 +358,16 @@ func TestR9BadClientSecret(t *testing.T) {
 		require.Len(t, events, 1)
 		require.True(t, events[0].Open)
 		require.Equal(t, "invalid_client", events[0].Code)
+		shown := 0
 		for _, in := range f.rows(t, n) {
 			require.Equal(t, store.Active, in.Status)
 			require.Zero(t, in.RefreshFails)
-			require.Empty(t, in.RefreshError)
+			require.Zero(t, in.RefreshReported)
+			if in.RefreshError == "invalid_client" {
+				shown++ // why its calls fail
+			}
 		}
+		require.Greater(t, shown, n-20, "but for those that were tried and put off")
 
 		f.fail(nil)
 		fixed := time.Now()
@@ -368,6 +376,10 @@ func TestR9BadClientSecret(t *testing.T) {
 			require.Less(t, time.Since(fixed), 5*time.Minute)
 		}
 		t.Logf("recovered %v after the fix", time.Since(fixed))
+		for _, in := range f.rows(t, n) {
+			require.Zero(t, in.RefreshFailingSince)
+			require.Empty(t, in.RefreshError)
+		}
 		all, events := f.seen()
 		require.LessOrEqual(t, len(all), len(calls)+n+2)
 		require.Equal(t, []bool{true, false}, []bool{events[0].Open, events[1].Open})

@@ -110,6 +110,7 @@ func (h *Handle) save(ctx context.Context, u *unsaved) error {
 			RefreshIn:         left(h.refreshIn(g), spent),
 			KeepRefreshExpiry: g.RefreshExpiresIn == 0,
 			RefreshExpiresIn:  left(g.RefreshExpiresIn, spent),
+			GrantEnd:          grantEnd(u.in, g.RefreshExpiresIn),
 		})
 	})
 	if err != nil {

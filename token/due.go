@@ -117,6 +117,22 @@ func (v *Vault) renewAhead(ctx context.Context, in store.Integration, owner stri
 	}
 }
 
+// HandleOf returns the handle of a row that was just read. Of one that nobody uses
+// here it is made for the caller and not kept. It returns an error wrapping
+// crypto.ErrSealed or crypto.ErrUnknownKey when the row cannot be opened.
+func (v *Vault) HandleOf(in store.Integration) (*Handle, error) {
+	if h := v.cached(in.TenantID, in.ID); h != nil {
+		return h, nil
+	}
+	h := v.newHandle(in)
+	s, err := h.stateOf(in, unread, v.clock.now())
+	if err != nil {
+		return nil, err
+	}
+	h.state.Store(s)
+	return h, nil
+}
+
 // renewClaimed renews a row whose lease runs. It waits for a place as long as the
 // lease has time for the call and the commit afterwards.
 func (h *Handle) renewClaimed(ctx context.Context, in store.Integration, owner string, leased time.Duration) error {

@@ -105,3 +105,30 @@ func (g Grant) RefreshIn(r Renewer, id string) time.Duration {
 	}
 	return g.RefreshExpiresIn / unusedShare
 }
+
+// endJudged is how long after one renewal the next one tells whether renewals put
+// the end of a grant off: clocks and calls are not exact to less.
+const endJudged = time.Minute
+
+// grantEnd is what a renewal did to the end of a row's grant: life is the grant's
+// from when the row was read, 0 when the answer did not say.
+func grantEnd(in store.Integration, life time.Duration) store.GrantEnd {
+	if in.RefreshExpiresAt.IsZero() {
+		return store.EndUnknown
+	}
+	if life == 0 {
+		return store.EndStays // as the row has it
+	}
+	before := in.ConnectedAt
+	if in.LastRefreshAt.After(before) {
+		before = in.LastRefreshAt
+	}
+	passed := in.ReadAt.Sub(before)
+	switch moved := in.ReadAt.Add(life).Sub(in.RefreshExpiresAt); {
+	case passed < endJudged:
+		return store.EndUnknown
+	case moved > passed/2:
+		return store.EndMoves
+	}
+	return store.EndStays
+}

@@ -171,9 +171,13 @@ func (h *Handle) place(ctx context.Context, in store.Integration) (*place, bool,
 }
 
 func (h *Handle) breakerKey(in store.Integration) breakerKey {
-	k := breakerKey{provider: h.Provider()}
-	if r, ok := h.vault.cfg.Renewer(h.Provider()).(HostRenewer); ok {
-		k.host = r.RenewHost(h.renewal(in))
+	return h.vault.breakerKey(h.Provider(), h.renewal(in))
+}
+
+func (v *Vault) breakerKey(provider string, r Renewal) breakerKey {
+	k := breakerKey{provider: provider}
+	if hosts, ok := v.cfg.Renewer(provider).(HostRenewer); ok {
+		k.host = hosts.RenewHost(r)
 	}
 	return k
 }

@@ -108,6 +108,9 @@ func (o Outcome) String() string {
 	}
 }
 
+// MarshalText writes what String returns.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
 // Error is a token call that did not succeed. It holds no token, body or URL.
 type Error struct {
 	Outcome Outcome

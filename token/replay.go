@@ -157,6 +157,7 @@ func (v *Vault) replay(ctx context.Context, r record) (stored, settled bool, err
 	takes := in.Status == store.Active || in.Status == store.Suspended
 	if takes && in.TokenGen == r.SpentGen {
 		c := r.commit(time.Now())
+		c.GrantEnd = grantEnd(in, c.RefreshExpiresIn)
 		if c.Changes, err = v.turned(in, Grant{Scopes: r.Scopes}); err != nil {
 			return false, false, err
 		}

@@ -24,8 +24,9 @@ const (
 	// TurnDead: the grant is dead, the integration needs to be reconnected.
 	TurnDead TurnKind = "needs_reconnect"
 	// TurnFailing: renewing fails again and again; or, with the reason
-	// [ReasonGivenUp], has failed for longer than VaultConfig.GiveUpAfter while
-	// the token has ended. The integration stays active and renewing is tried on.
+	// [ReasonGivenUp], has failed, or was held back (see [FaultEvent]), for longer
+	// than VaultConfig.GiveUpAfter while the token has ended. The integration stays
+	// active and renewing is tried on.
 	TurnFailing TurnKind = "refresh_failing"
 	// TurnRecovered: renewing works again after a TurnFailing.
 	TurnRecovered TurnKind = "recovered"

@@ -33,8 +33,8 @@ type VaultConfig struct {
 	// 2 × (HTTPTimeout + CommitBudget), so it cannot be shorter than the call it
 	// protects.
 	CommitBudget time.Duration
-	// GiveUpAfter is how long renewing may fail while the token has ended before
-	// the host is told a second time. Defaults to 72 h.
+	// GiveUpAfter is how long renewing may fail or be held back while the token has
+	// ended before the host is told a second time. Defaults to 72 h.
 	GiveUpAfter time.Duration
 	// Journal, when not nil, is written to before a new refresh token is stored:
 	// half of CommitBudget at most. What fails there is logged and stops nothing.

@@ -18,8 +18,9 @@ import (
 
 const (
 	growthDays = 40 // beyond the longest time that anything is kept
-	// How many days of rows a look at the end of a day finds.
-	doneDays, unhandledDays = 7, 30
+	// How many days of rows a look at the end of a day finds, and of how many days
+	// dead letters are kept by their number.
+	doneDays, unhandledDays, deadDays = 7, 30, 20
 )
 
 // growth is a database to which days pass: its clock cannot be moved, so the rows
@@ -55,10 +56,11 @@ func (g *growth) run() {
 	kit := integrationstest.New(g.t)
 	cfg := kit.Config()
 	cfg.Store = g.store
-	g.a, g.b = kit.Use(cfg), kit.Use(cfg)
 	// In a day: so many events that are handled, and a tenth of it of each other
 	// kind of row.
 	perDay := sized(30, 1_000_000/growthDays)
+	cfg.Retention.DeadLetters = deadDays * (perDay / 10)
+	g.a, g.b = kit.Use(cfg), kit.Use(cfg)
 	began := time.Now()
 	for range growthDays {
 		g.day++
@@ -74,7 +76,9 @@ func (g *growth) run() {
 		g.clean()
 		for what, want := range map[string]int{
 			"status = 1": min(g.day, doneDays) * perDay,
-			"status = 2": min(g.day, unhandledDays) * (perDay / 10),
+			"status = 2": min(g.day, deadDays) * (perDay / 10),
+			fmt.Sprintf("id LIKE 'bad-%d-%%'", g.day):          perDay / 10,
+			fmt.Sprintf("id LIKE 'bad-%d-%%'", g.day-deadDays): 0, // the oldest went first
 			"status = 0": min(g.day, unhandledDays) * (perDay / 10),
 		} {
 			require.Equal(g.t, want, g.count("webhook_inbox", what), "%s at the end of day %d", what, g.day)

@@ -16,10 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// explain begins a question for a plan.
+var explain = map[string]string{"sqlite": "EXPLAIN QUERY PLAN ", "postgres": "EXPLAIN ", "mysql": "EXPLAIN "}
+
 // TestDueUsesItsIndex: the rows that a claim takes are found by the index on due
 // rows and come in its order.
 func TestDueUsesItsIndex(t *testing.T) {
-	explain := map[string]string{"sqlite": "EXPLAIN QUERY PLAN ", "postgres": "EXPLAIN ", "mysql": "EXPLAIN "}
 	crowds(t, func(name string, open func(testing.TB) *crowd) {
 		t.Run(name, func(t *testing.T) {
 			c := open(t)

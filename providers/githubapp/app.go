@@ -122,6 +122,7 @@ var (
 	_ token.EarlyRenewer         = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
 	_ providers.GrantRevoker     = (*App)(nil)
+	_ providers.Verifier         = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)

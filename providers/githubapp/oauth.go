@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -324,6 +325,19 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	var e *token.Error
 	if errors.As(err, &e) && slices.Contains(gone, e.Status) {
 		return nil
+	}
+	return err
+}
+
+// Verify implements providers.Verifier by GET /user. It is asked of users' tokens
+// that do not end: those of OAuth Apps, and of Apps that opted out of expiry. 401 is
+// GitHub's answer to a token that is none any more
+// (docs.github.com/rest/authentication/authenticating-to-the-rest-api, "Failed login
+// limit", checked 2026-11).
+func (a *App) Verify(ctx context.Context, conn *providers.Connection) error {
+	ans, err := api.Do(ctx, conn.ClientFor(Key), providers.APICall{URL: a.site.apiURL() + "/user", MaxBody: maxAnswer})
+	if ans.Status == http.StatusUnauthorized {
+		return fmt.Errorf("%w: %w", providers.ErrReconnectRequired, err)
 	}
 	return err
 }

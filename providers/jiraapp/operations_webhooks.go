@@ -213,9 +213,8 @@ func createAndSave(ctx context.Context, conn *providers.Connection, c *jira.Clie
 		if s.RemoteID == "" {
 			continue
 		}
-		if err := conn.SaveSubscription(context.WithoutCancel(ctx), s); err != nil {
-			// Nobody would ever renew or delete it.
-			errs = append(errs, err, remove(context.WithoutCancel(ctx), c, s))
+		if err := keep(ctx, conn, s); err != nil {
+			errs = append(errs, err, dropped(ctx, c, s)) // nobody would ever renew or delete it
 			made[k].RemoteID = ""
 		}
 	}
@@ -265,6 +264,22 @@ func create(ctx context.Context, c *jira.Client, url string, wanted []registered
 func lasting(s providers.Subscription, until time.Time) providers.Subscription {
 	s.ExpiresAt, s.RenewAt = until, until.Add(-webhookEarly)
 	return s
+}
+
+// keepTimeout bounds what must be done with a webhook that was made, though the
+// caller has gone.
+const keepTimeout = 10 * time.Second
+
+func keep(ctx context.Context, conn *providers.Connection, s providers.Subscription) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
+	defer cancel()
+	return conn.SaveSubscription(ctx, s)
+}
+
+func dropped(ctx context.Context, c *jira.Client, s providers.Subscription) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
+	defer cancel()
+	return remove(ctx, c, s)
 }
 
 // remove deletes webhooks at Jira. Those that are gone are no error.

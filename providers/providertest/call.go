@@ -203,6 +203,45 @@ func (s *suite) limit() {
 	s.check(l.waits > 0 && l.limited == 1, "the limiter was asked %d times and told of %d limits", l.waits, l.limited)
 }
 
+// verify is for providers that can tell whether a grant still works.
+func (s *suite) verify() {
+	v, ok := s.Provider.(providers.Verifier)
+	if !ok {
+		return
+	}
+	a := s.connect()
+	src := &source{s: s, account: a, gen: 1}
+	conn := s.connection(a, func(cfg *providers.ConnectionConfig) { cfg.Source = src })
+	s.wire.forget()
+	err := v.Verify(s.Context(), conn)
+	if errors.Is(err, errors.ErrUnsupported) {
+		s.check(len(s.wire.requests()) == 0, "a verification that is not supported made a request")
+		return
+	}
+	s.ok(err)
+	calls := s.wire.requests(apiCalls)
+	s.check(len(calls) == 1 && len(s.wire.requests()) == 1, "a verification made %d requests, want one, through the connection", len(s.wire.requests()))
+	for _, c := range calls {
+		s.check(!strings.Contains(c.body, a.Grant.AccessToken.Reveal()), "a verification has the token in its body")
+	}
+	says := func(what string, err error) {
+		s.check(err != nil, "%s verifies a grant", what)
+		s.check(!errors.Is(err, providers.ErrReconnectRequired), "%s ends a grant: %v", what, err)
+		s.check(src.rejected == 0, "%s was taken for a refused token", what)
+		s.plain(err)
+	}
+	down := Answer{Status: http.StatusBadGateway, Header: http.Header{"Content-Type": {"text/html"}}, Body: "<html>down</html>"}
+	for what, answer := range map[string]Answer{"an outage": down, "a limit": s.Limited} {
+		s.wire.script(apiCalls, answer)
+		says(what, v.Verify(s.Context(), conn))
+	}
+	s.wire.loseNext(apiCalls)
+	says("a lost connection", v.Verify(s.Context(), conn))
+	ctx, cancel := context.WithCancel(s.Context())
+	cancel()
+	says("a context that has ended", v.Verify(ctx, conn))
+}
+
 // vocabulary checks what answers mean. What goes wrong everywhere is added to the
 // service's own.
 func (s *suite) vocabulary() {

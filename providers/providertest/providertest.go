@@ -119,6 +119,7 @@ func Run(t *testing.T, service func(t *testing.T) Service) {
 		{"replay", (*suite).replay},
 		{"host binding", (*suite).hostBinding},
 		{"limit", (*suite).limit},
+		{"verify", (*suite).verify},
 		{"errors", (*suite).vocabulary},
 		{"redaction", (*suite).redaction},
 		{"webhooks", (*suite).webhooks},

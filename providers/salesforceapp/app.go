@@ -108,6 +108,7 @@ var (
 	_ providers.Renewer          = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
 	_ providers.GrantRevoker     = (*App)(nil)
+	_ providers.Verifier         = (*App)(nil)
 	_ providers.SiteReader       = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)

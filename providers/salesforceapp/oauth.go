@@ -167,6 +167,14 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 // 2026-11).
 func (a *App) RevokesOneGrant() bool { return true }
 
+// Verify implements providers.Verifier by a call of "limits". It is asked of grants
+// that no policy ends: others are renewed. An access token that has ended is renewed
+// by it, and a refusal of that ends the grant.
+func (a *App) Verify(ctx context.Context, conn *providers.Connection) error {
+	_, err := Limits(ctx, conn)
+	return err
+}
+
 func (a *App) request(host string, form url.Values, read func(token.Answer) (token.Grant, error)) token.Request {
 	return token.Request{
 		URL: "https://" + host + tokenPath, Form: form, AuthStyle: oauth2.AuthStyleInParams,

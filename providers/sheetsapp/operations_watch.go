@@ -244,7 +244,9 @@ func retire(ctx context.Context, conn *providers.Connection, s providers.Subscri
 // closeEndpoint closes an endpoint that nothing uses. One that stays leads nowhere
 // but to this integration, and only for who knows its secrets.
 func closeEndpoint(ctx context.Context, conn *providers.Connection, id string) {
-	_ = conn.CloseEndpoint(context.WithoutCancel(ctx), id)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	_ = conn.CloseEndpoint(ctx, id)
 }
 
 // stopCall is channels.stop.

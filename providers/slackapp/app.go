@@ -77,6 +77,7 @@ var (
 	_ providers.Provider         = (*App)(nil)
 	_ providers.Renewer          = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
+	_ providers.Verifier         = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)

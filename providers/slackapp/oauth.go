@@ -110,6 +110,15 @@ func revoke(ctx context.Context, c *token.Client, access token.Secret) error {
 	return err
 }
 
+// Verify implements providers.Verifier by auth.test, which needs no scope
+// (docs.slack.dev/reference/methods/auth.test, checked 2026-11). It is asked of
+// tokens without rotation. Only token_revoked and account_inactive are a refusal for
+// good.
+func (a *App) Verify(ctx context.Context, conn *providers.Connection) error {
+	_, err := Client(conn).AuthTestContext(ctx)
+	return Classify(err)
+}
+
 // request is a call of oauth.v2.access
 // (docs.slack.dev/reference/methods/oauth.v2.access, checked 2026-11).
 func (a *App) request(form url.Values, read func(token.Answer) (token.Grant, error)) token.Request {

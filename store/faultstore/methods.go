@@ -125,6 +125,51 @@ func (st *Store) ClaimDue(ctx context.Context, c store.ClaimDue) (v []store.Inte
 	return v, err
 }
 
+// ListEnding implements store.Integrations.
+func (st *Store) ListEnding(ctx context.Context, l store.ListEnding) (v []store.Integration, err error) {
+	err = st.call("ListEnding", func() (err error) {
+		v, err = st.inner.ListEnding(ctx, l)
+		return err
+	})
+	return v, err
+}
+
+// ReportEnds implements store.Integrations.
+func (st *Store) ReportEnds(ctx context.Context, rs []store.ReportEnd) (v int, err error) {
+	err = st.call("ReportEnds", func() (err error) {
+		v, err = st.inner.ReportEnds(ctx, rs)
+		return err
+	})
+	return v, err
+}
+
+// ListDue implements store.Integrations.
+func (st *Store) ListDue(ctx context.Context, l store.ListDue) (v []store.Integration, err error) {
+	err = st.call("ListDue", func() (err error) {
+		v, err = st.inner.ListDue(ctx, l)
+		return err
+	})
+	return v, err
+}
+
+// ReportHeld implements store.Integrations.
+func (st *Store) ReportHeld(ctx context.Context, rs []store.ReportHeld) (v int, err error) {
+	err = st.call("ReportHeld", func() (err error) {
+		v, err = st.inner.ReportHeld(ctx, rs)
+		return err
+	})
+	return v, err
+}
+
+// ClaimVerify implements store.Integrations.
+func (st *Store) ClaimVerify(ctx context.Context, c store.ClaimVerify) (v []store.Integration, err error) {
+	err = st.call("ClaimVerify", func() (err error) {
+		v, err = st.inner.ClaimVerify(ctx, c)
+		return err
+	})
+	return v, err
+}
+
 // PutFlow implements store.Flows.
 func (st *Store) PutFlow(ctx context.Context, f store.Flow) error {
 	return st.call("PutFlow", func() error { return st.inner.PutFlow(ctx, f) })
@@ -229,6 +274,15 @@ func (st *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (v
 func (st *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState, age time.Duration, limit int) (v int, err error) {
 	err = st.call("DeleteDeliveries", func() (err error) {
 		v, err = st.inner.DeleteDeliveries(ctx, state, age, limit)
+		return err
+	})
+	return v, err
+}
+
+// TrimDeliveries implements store.Inbox.
+func (st *Store) TrimDeliveries(ctx context.Context, state store.DeliveryState, keep, limit int) (v int, err error) {
+	err = st.call("TrimDeliveries", func() (err error) {
+		v, err = st.inner.TrimDeliveries(ctx, state, keep, limit)
 		return err
 	})
 	return v, err

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -158,6 +159,27 @@ func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState,
 			delete(s.deliveries, id)
 			n++
 		}
+	}
+	return n, nil
+}
+
+// TrimDeliveries implements store.Inbox.
+func (s *Store) TrimDeliveries(ctx context.Context, state store.DeliveryState, keep, limit int) (int, error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	var all []*delivery
+	for _, d := range s.deliveries {
+		if d.State == state {
+			all = append(all, d)
+		}
+	}
+	slices.SortFunc(all, func(a, b *delivery) int { return cmp.Or(a.UpdatedAt.Compare(b.UpdatedAt), cmp.Compare(a.ID, b.ID)) })
+	n := min(max(len(all)-max(keep, 0), 0), max(limit, 0))
+	for _, d := range all[:n] {
+		delete(s.deliveries, d.ID)
 	}
 	return n, nil
 }

@@ -53,6 +53,7 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	row.AccessToken, row.RefreshToken, row.KeyID = cloneBytes(c.AccessToken), cloneBytes(c.RefreshToken), c.KeyID
 	row.TokenExpiresAt, row.RefreshExpiresAt = after(t, c.ExpiresIn), after(t, c.RefreshExpiresIn)
 	row.NextRefreshAt, row.LastRefreshAt = after(t, c.RefreshIn), time.Time{}
+	row.GrantEnd, row.VerifyAt = c.GrantEnd, after(t, c.VerifyIn)
 	row.Scopes, row.ProviderData = clone(c.Scopes), clone(c.ProviderData)
 	row.TokenGen++
 	row.Version++
@@ -157,6 +158,9 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 	if !c.KeepRefreshExpiry {
 		row.RefreshExpiresAt = after(t, c.RefreshExpiresIn)
 	}
+	if c.GrantEnd == store.EndMoves || c.GrantEnd == store.EndStays && row.GrantEnd != store.EndReported {
+		row.GrantEnd = c.GrantEnd
+	}
 	if c.Scopes != nil {
 		row.Scopes = clone(c.Scopes)
 	}
@@ -187,7 +191,7 @@ func (s *Store) FailRefresh(ctx context.Context, f store.FailRefresh) (bool, err
 		return false, nil
 	}
 	if !f.Uncounted {
-		if row.RefreshFails == 0 {
+		if row.RefreshFailingSince.IsZero() {
 			row.RefreshFailingSince = t
 		}
 		row.RefreshFails++
@@ -225,7 +229,8 @@ func (s *Store) SetStatus(ctx context.Context, c store.SetStatus) (bool, error) 
 	row.UpdatedAt = t
 	if c.Wipe {
 		row.AccessToken, row.RefreshToken, row.KeyID, row.ExclusiveKey = nil, nil, "", ""
-		row.TokenExpiresAt, row.RefreshExpiresAt, row.NextRefreshAt = time.Time{}, time.Time{}, time.Time{}
+		row.TokenExpiresAt, row.RefreshExpiresAt, row.NextRefreshAt, row.VerifyAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		row.GrantEnd = store.EndUnknown
 		row.TokenGen++
 	}
 	s.release(row)
@@ -284,18 +289,10 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 	}
 	defer unlock()
 	t := now()
-	var due []*store.Integration
-	for _, row := range s.integrations {
-		if row.Status == store.Active && slices.Contains(c.Providers, row.Provider) && row.LeaseUntil.Before(t) &&
-			!row.NextRefreshAt.IsZero() && !row.NextRefreshAt.After(t) &&
-			(len(c.Keys) == 0 || row.KeyID == "" || slices.Contains(c.Keys, row.KeyID)) {
-			due = append(due, row)
-		}
-	}
-	slices.SortFunc(due, func(a, b *store.Integration) int {
-		return cmp.Or(a.NextRefreshAt.Compare(b.NextRefreshAt), cmp.Compare(a.ID, b.ID))
-	})
-	due = due[:min(len(due), max(c.Limit, 0))]
+	due := s.active(c.Limit, func(row *store.Integration) bool {
+		return slices.Contains(c.Providers, row.Provider) && row.LeaseUntil.Before(t) && !row.NextRefreshAt.IsZero() && !row.NextRefreshAt.After(t) &&
+			(len(c.Keys) == 0 || row.KeyID == "" || slices.Contains(c.Keys, row.KeyID))
+	}, func(row *store.Integration) time.Time { return row.NextRefreshAt })
 	out := make([]store.Integration, len(due))
 	for i, row := range due {
 		s.lease(row, c.Owner, t.Add(c.TTL))

@@ -282,6 +282,9 @@ func (s *Store) FinishSubscription(ctx context.Context, f store.FinishSubscripti
 	created := row.CreatedAt
 	*row = subscription{Subscription: copySubscription(f.Subscription)}
 	row.CreatedAt, row.UpdatedAt = created, now()
+	if f.RenewIn != 0 {
+		row.RenewAt = row.UpdatedAt.Add(f.RenewIn).Truncate(time.Millisecond)
+	}
 	return true, nil
 }
 

@@ -15,25 +15,25 @@ import (
 const integrationColumns = `id, tenant_id, provider, label, status, status_reason, external_id, external_alias, exclusive_key,
  access_token, refresh_token, key_id, token_expires_at, refresh_expires_at, scopes, metadata, provider_data,
  token_gen, version, lease_until, lease_epoch, refresh_fails, refresh_error, refresh_failing_since, refresh_reported, next_refresh_at, last_refresh_at,
- connected_at, created_at, updated_at, {now}`
+ grant_end, verify_at, connected_at, created_at, updated_at, {now}`
 
 func scanIntegration(row scanner) (store.Integration, error) {
 	var (
 		i                                                             store.Integration
 		external, alias, exclusive, key, scopes, metadata, data       sql.NullString
 		expires, refreshExpires, leased, next, last, conn, crea, upda sql.NullInt64
-		failing, now                                                  sql.NullInt64
+		failing, verify, now                                          sql.NullInt64
 	)
 	err := row.Scan(&i.ID, &i.TenantID, &i.Provider, &i.Label, &i.Status, &i.StatusReason, &external, &alias, &exclusive,
 		&i.AccessToken, &i.RefreshToken, &key, &expires, &refreshExpires, &scopes, &metadata, &data,
 		&i.TokenGen, &i.Version, &leased, &i.LeaseEpoch, &i.RefreshFails, &i.RefreshError, &failing, &i.RefreshReported, &next, &last,
-		&conn, &crea, &upda, &now)
+		&i.GrantEnd, &verify, &conn, &crea, &upda, &now)
 	if err != nil {
 		return i, err
 	}
 	i.ExternalID, i.ExternalAlias, i.ExclusiveKey, i.KeyID = external.String, alias.String, exclusive.String, key.String
 	i.TokenExpiresAt, i.RefreshExpiresAt, i.LeaseUntil = at(expires), at(refreshExpires), at(leased)
-	i.NextRefreshAt, i.LastRefreshAt, i.ConnectedAt = at(next), at(last), at(conn)
+	i.NextRefreshAt, i.LastRefreshAt, i.VerifyAt, i.ConnectedAt = at(next), at(last), at(verify), at(conn)
 	i.CreatedAt, i.UpdatedAt, i.ReadAt, i.RefreshFailingSince = at(crea), at(upda), at(now), at(failing)
 	i.Metadata, i.ProviderData = rawJSON(metadata), rawJSON(data)
 	i.Scopes, err = words(scopes)
@@ -113,24 +113,24 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 
 func (s *Store) insertIntegration(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (bool, error) {
 	return s.inserted(ctx, tx, `INSERT INTO {p}integrations (id, tenant_id, provider, label, status, external_id, external_alias, exclusive_key,
- access_token, refresh_token, key_id, token_expires_at, refresh_expires_at, next_refresh_at, scopes, metadata, provider_data,
+ access_token, refresh_token, key_id, token_expires_at, refresh_expires_at, next_refresh_at, grant_end, verify_at, scopes, metadata, provider_data,
  token_gen, version, connected_at, created_at, updated_at)
- VALUES (?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, ?, {now}+?, {now}+?, COALESCE({now}+?, 0), ?, ?, ?, 1, 1, {now}, {now}, {now})
+ VALUES (?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, ?, {now}+?, {now}+?, COALESCE({now}+?, 0), ?, COALESCE({now}+?, 0), ?, ?, ?, 1, 1, {now}, {now}, {now})
  {ifabsent}`,
 		c.ID, c.TenantID, c.Provider, c.Label, orNull(c.ExternalID), orNull(c.ExternalAlias), orNull(c.ExclusiveKey),
 		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
-		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), scopes, textOrNull(c.Metadata), textOrNull(c.ProviderData))
+		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), int(c.GrantEnd), orNever(c.VerifyIn), scopes, textOrNull(c.Metadata), textOrNull(c.ProviderData))
 }
 
 func (s *Store) replaceGrant(ctx context.Context, tx *sql.Tx, c store.Connect, scopes any) (bool, error) {
 	n, err := s.exec(ctx, tx, `UPDATE {p}integrations {bykey} SET status = 'active', status_reason = '', external_id = ?, external_alias = ?, exclusive_key = ?,
  access_token = ?, refresh_token = ?, key_id = ?, token_expires_at = {now}+?, refresh_expires_at = {now}+?,
- next_refresh_at = COALESCE({now}+?, 0), last_refresh_at = NULL, scopes = ?, provider_data = ?, token_gen = token_gen+1, version = version+1,
+ next_refresh_at = COALESCE({now}+?, 0), grant_end = ?, verify_at = COALESCE({now}+?, 0), last_refresh_at = NULL, scopes = ?, provider_data = ?, token_gen = token_gen+1, version = version+1,
  `+wellAgain+`, lease_owner = NULL, lease_until = 0, connected_at = {now}, updated_at = {now}
  WHERE id = ? AND tenant_id = ? AND token_gen = ?
  AND NOT EXISTS (SELECT 1 FROM (SELECT id FROM {p}integrations WHERE exclusive_key = ?) o WHERE o.id <> ?)`, // MySQL reads what it updates through a derived table only
 		orNull(c.ExternalID), orNull(c.ExternalAlias), orNull(c.ExclusiveKey), bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID),
-		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), scopes, textOrNull(c.ProviderData),
+		orNever(c.ExpiresIn), orNever(c.RefreshExpiresIn), orNever(c.RefreshIn), int(c.GrantEnd), orNever(c.VerifyIn), scopes, textOrNull(c.ProviderData),
 		c.ID, c.TenantID, c.SeenGen, orNull(c.ExclusiveKey), c.ID)
 	return n > 0, err
 }
@@ -238,12 +238,23 @@ func (s *Store) CommitTokens(ctx context.Context, c store.CommitTokens) (bool, e
 	}
 	return s.withChanges(ctx, "commit tokens", c.Changes, `UPDATE {p}integrations {bykey} SET access_token = ?, refresh_token = ?, key_id = ?,
  scopes = COALESCE(?, scopes), provider_data = COALESCE(?, provider_data), token_expires_at = {now}+?, next_refresh_at = COALESCE({now}+?, 0),
- refresh_expires_at = CASE WHEN ? THEN refresh_expires_at ELSE {now}+? END,
+ refresh_expires_at = CASE WHEN ? THEN refresh_expires_at ELSE {now}+? END, `+grantEnd(c.GrantEnd)+`
  token_gen = token_gen+1, version = version+1, `+wellAgain+`, last_refresh_at = {now}, updated_at = {now},
  lease_owner = NULL, lease_until = 0
  WHERE id = ? AND tenant_id = ? AND status IN ('active', 'suspended') AND token_gen = ?`,
 		bytesOrNull(c.AccessToken), bytesOrNull(c.RefreshToken), orNull(c.KeyID), scopes, textOrNull(c.ProviderData), orNever(c.ExpiresIn), orNever(c.RefreshIn),
 		c.KeepRefreshExpiry, orNever(c.RefreshExpiresIn), c.ID, c.TenantID, c.SeenGen)
+}
+
+// grantEnd is what a commit makes of a row's.
+func grantEnd(e store.GrantEnd) string {
+	switch e {
+	case store.EndMoves:
+		return "grant_end = 1,"
+	case store.EndStays:
+		return "grant_end = CASE WHEN grant_end = 3 THEN 3 ELSE 2 END,"
+	}
+	return ""
 }
 
 // FailRefresh implements store.Integrations.
@@ -264,7 +275,7 @@ func (s *Store) SetStatus(ctx context.Context, c store.SetStatus) (bool, error) 
 	set := "status = ?, status_reason = ?, version = version+1, updated_at = {now}, lease_owner = NULL, lease_until = 0"
 	if c.Wipe {
 		set += `, access_token = NULL, refresh_token = NULL, key_id = NULL, exclusive_key = NULL, token_expires_at = NULL,
- refresh_expires_at = NULL, next_refresh_at = 0, token_gen = token_gen+1`
+ refresh_expires_at = NULL, next_refresh_at = 0, grant_end = 0, verify_at = 0, token_gen = token_gen+1`
 	}
 	args := []any{string(c.To), c.Reason}
 	where := "id = ? AND tenant_id = ?"
@@ -343,10 +354,7 @@ func (s *Store) ClaimDue(ctx context.Context, c store.ClaimDue) ([]store.Integra
 	if len(c.Providers) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	args := make([]any, len(c.Providers))
-	for i, p := range c.Providers {
-		args[i] = p
-	}
+	args := params(c.Providers)
 	match := "status = 'active' AND next_refresh_at > 0 AND next_refresh_at <= {now} AND lease_until < {now} AND provider IN (" + in(len(args)) + ")"
 	if len(c.Keys) > 0 {
 		match += " AND (key_id IS NULL OR key_id IN (" + in(len(c.Keys)) + "))"

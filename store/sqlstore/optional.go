@@ -192,10 +192,7 @@ func (s *Store) ClaimSubscriptions(ctx context.Context, c store.ClaimSubscriptio
 	if len(c.Providers) == 0 || c.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	args := make([]any, len(c.Providers))
-	for i, p := range c.Providers {
-		args[i] = p
-	}
+	args := params(c.Providers)
 	var out []store.Subscription
 	err := s.claim(ctx, claim{
 		what: "claim subscriptions", table: "subscriptions", key: []string{"tenant_id", "integration_id", "name"}, columns: subscriptionColumns,
@@ -221,9 +218,9 @@ func (s *Store) FinishSubscription(ctx context.Context, f store.FinishSubscripti
 	if f.Delete {
 		return s.one(ctx, "finish subscription", "DELETE FROM {p}subscriptions"+which, sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
 	}
-	return s.one(ctx, "finish subscription", `UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = ?, expires_at = ?, renew_at = ?,
+	return s.one(ctx, "finish subscription", `UPDATE {p}subscriptions SET provider = ?, remote_id = ?, data = ?, expires_at = ?, renew_at = COALESCE({now}+?, ?),
  updated_at = {now}, version = version+1, lease_owner = NULL, lease_until = 0`+which,
-		sub.Provider, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), moment(sub.RenewAt), sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
+		sub.Provider, sub.RemoteID, bytesOrNull(sub.Data), moment(sub.ExpiresAt), orNever(f.RenewIn), moment(sub.RenewAt), sub.TenantID, sub.IntegrationID, sub.Name, f.Owner)
 }
 
 func (s *Store) subscriptions(ctx context.Context, what, query string, args ...any) ([]store.Subscription, error) {

@@ -280,6 +280,15 @@ type scanner interface{ Scan(dest ...any) error }
 // in is a list of n parameters: "?,?,?".
 func in(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }
 
+// params are texts as the parameters of a list.
+func params(texts []string) []any {
+	out := make([]any, len(texts))
+	for i, t := range texts {
+		out[i] = t
+	}
+	return out
+}
+
 // chunk is how many rows or names go into one statement: far below any
 // database's limit of parameters.
 const chunk = 200

@@ -605,4 +605,11 @@ func (s *suite) subscriptions(t *testing.T) {
 		equal(t, "deleted meanwhile", finish("a", "deleted", false), false)
 		equal(t, "left", remote(t, es), map[string]string{"renewed": "new", "replaced": "old"})
 	})
+	sentence("a claim can be finished with a time that the store adds to its clock", func(t *testing.T, _ store.Store, es store.Endpoints) {
+		sub := put(t, es, "s", time.Minute)
+		equal(t, "claimed", len(claim(t, es, "a", 1)), 1)
+		equal(t, "finished", must[bool](t)(es.FinishSubscription(t.Context(), store.FinishSubscription{Owner: "a", Subscription: sub, RenewIn: time.Hour})), true)
+		got := must[[]store.Subscription](t)(es.ListSubscriptions(t.Context(), store.Ref{TenantID: "t1", ID: "i1"}))[0]
+		near(t, "RenewAt", got.RenewAt, got.UpdatedAt.Add(time.Hour))
+	})
 }

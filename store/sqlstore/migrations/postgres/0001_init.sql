@@ -30,12 +30,16 @@ CREATE TABLE {p}integrations (
   refresh_reported   INTEGER NOT NULL DEFAULT 0,
   next_refresh_at    BIGINT NOT NULL DEFAULT 0,
   last_refresh_at    BIGINT,
+  grant_end          SMALLINT NOT NULL DEFAULT 0,
+  verify_at          BIGINT NOT NULL DEFAULT 0,
   connected_at       BIGINT NOT NULL,
   created_at         BIGINT NOT NULL,
   updated_at         BIGINT NOT NULL,
   UNIQUE (tenant_id, provider, label)
 );
 CREATE INDEX {p}integrations_due ON {p}integrations (next_refresh_at, id) WHERE status = 'active' AND next_refresh_at > 0;
+CREATE INDEX {p}integrations_end ON {p}integrations (refresh_expires_at, id) WHERE status = 'active' AND grant_end = 2;
+CREATE INDEX {p}integrations_verify ON {p}integrations (verify_at, id) WHERE status = 'active' AND verify_at > 0;
 CREATE INDEX {p}integrations_ext ON {p}integrations (provider, external_id);
 CREATE INDEX {p}integrations_alias ON {p}integrations (provider, external_alias);
 CREATE INDEX {p}integrations_key ON {p}integrations (key_id, id);
