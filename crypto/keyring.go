@@ -21,6 +21,7 @@ import (
 // docs/keys.md.
 type Keyring struct {
 	primary string
+	header  string // what is sealed with primary begins with
 	keys    map[string]Key
 	derived *derivedKeys
 	buffers sync.Pool // of *aadBuffer
@@ -37,6 +38,7 @@ var (
 func NewKeyring(primary Key, older ...Key) (*Keyring, error) {
 	r := &Keyring{
 		primary: primary.id,
+		header:  string(appendHeader(nil, primary.id)),
 		keys:    make(map[string]Key, 1+len(older)),
 		derived: newDerivedKeys(maxDerived),
 	}
@@ -83,20 +85,25 @@ func (r *Keyring) Seal(dst, plaintext []byte, b Binding) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return r.seal(dst, plaintext, r.primary, aead, b.Integration, b.Field)
+	return r.seal(dst, plaintext, aead, b.Integration, b.Field)
 }
 
 // Open implements [Cipher].
 func (r *Keyring) Open(dst, sealed []byte, b Binding) ([]byte, error) {
-	kid, box, err := parseSealed(sealed)
-	if err != nil {
-		return dst, err
-	}
-	k, ok := r.keys[string(kid)]
+	kid := r.primary
+	box, ok := r.primaryBox(sealed)
 	if !ok {
-		return dst, fmt.Errorf("%w %q", ErrUnknownKey, kid)
+		named, rest, err := parseSealed(sealed)
+		if err != nil {
+			return dst, err
+		}
+		k, ok := r.keys[string(named)]
+		if !ok {
+			return dst, fmt.Errorf("%w %q", ErrUnknownKey, named)
+		}
+		kid, box = k.id, rest
 	}
-	aead, err := r.aead(k.id, b.Tenant, b.Provider)
+	aead, err := r.aead(kid, b.Tenant, b.Provider)
 	if err != nil {
 		return dst, err
 	}
@@ -105,6 +112,9 @@ func (r *Keyring) Open(dst, sealed []byte, b Binding) ([]byte, error) {
 
 // KeyID implements [Cipher].
 func (r *Keyring) KeyID(sealed []byte) (string, error) {
+	if _, ok := r.primaryBox(sealed); ok {
+		return r.primary, nil
+	}
 	kid, _, err := parseSealed(sealed)
 	if err != nil {
 		return "", err
@@ -132,15 +142,12 @@ type bound struct {
 }
 
 func (b *bound) Seal(dst, plaintext []byte, integration, field string) ([]byte, error) {
-	return b.ring.seal(dst, plaintext, b.ring.primary, b.aead, integration, field)
+	return b.ring.seal(dst, plaintext, b.aead, integration, field)
 }
 
 func (b *bound) Open(dst, sealed []byte, integration, field string) ([]byte, error) {
-	kid, box, err := parseSealed(sealed)
-	if err != nil {
-		return dst, err
-	}
-	if string(kid) != b.ring.primary {
+	box, ok := b.ring.primaryBox(sealed)
+	if !ok {
 		return b.ring.Open(dst, sealed, Binding{b.tenant, b.provider, integration, field})
 	}
 	return b.ring.open(dst, box, b.aead, integration, field)

@@ -2,8 +2,8 @@ package crypto
 
 import (
 	"crypto/cipher"
-	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // The sealed form, in bytes:
@@ -45,23 +45,39 @@ func parseSealed(sealed []byte) (kid, box []byte, err error) {
 	return kid, box, nil
 }
 
-// additionalData appends what a sealed value is bound to besides its derived
-// key: the version and the length-prefixed names, so that no two pairs of names
-// give the same bytes.
-func additionalData(dst []byte, integration, field string) []byte {
-	dst = append(dst, sealedVersion)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(integration)))
-	dst = append(dst, integration...)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(field)))
-	return append(dst, field...)
+// appendHeader appends what a value sealed with a key begins with.
+func appendHeader(dst []byte, kid string) []byte {
+	dst = append(dst, sealedVersion, byte(len(kid)))
+	return append(dst, kid...)
+}
+
+// primaryBox is parseSealed for what was sealed with the primary key, which is
+// most of what is opened: false for all else.
+func (r *Keyring) primaryBox(sealed []byte) ([]byte, bool) {
+	n := len(r.header)
+	if len(sealed) < n+nonceLen+tagLen || len(sealed) > maxSealed || string(sealed[:n]) != r.header {
+		return nil, false
+	}
+	return sealed[n:], true
 }
 
 // aadBuffer is large enough for any additional data. It is pooled: on the stack
 // it would escape through the cipher.AEAD interface, one allocation a call.
 type aadBuffer [5 + 2*maxName]byte
 
-// seal appends the sealed form of plaintext under one derived key.
-func (r *Keyring) seal(dst, plaintext []byte, kid string, aead cipher.AEAD, integration, field string) ([]byte, error) {
+// additionalData is what a sealed value is bound to besides its derived key: the
+// version and the length-prefixed names, so that no two pairs of names give the
+// same bytes. Neither name may be longer than maxName.
+func (buf *aadBuffer) additionalData(integration, field string) []byte {
+	buf[0], buf[1], buf[2] = sealedVersion, byte(len(integration)>>8), byte(len(integration))
+	n := 3 + copy(buf[3:], integration)
+	buf[n], buf[n+1] = byte(len(field)>>8), byte(len(field))
+	n += 2
+	return buf[:n+copy(buf[n:], field)]
+}
+
+// seal appends the sealed form of plaintext under a derived key of the primary.
+func (r *Keyring) seal(dst, plaintext []byte, aead cipher.AEAD, integration, field string) ([]byte, error) {
 	if len(integration) > maxName || len(field) > maxName {
 		return dst, errName
 	}
@@ -69,11 +85,9 @@ func (r *Keyring) seal(dst, plaintext []byte, kid string, aead cipher.AEAD, inte
 		return dst, errTooLong
 	}
 	buf := r.buffers.Get().(*aadBuffer)
-	aad := additionalData(buf[:0], integration, field)
-	out := append(dst, sealedVersion, byte(len(kid)))
-	out = append(out, kid...)
+	out := append(slices.Grow(dst, len(r.header)+nonceLen+len(plaintext)+tagLen), r.header...)
 	// NewGCMWithRandomNonce puts a fresh nonce before the ciphertext itself.
-	out = aead.Seal(out, nil, plaintext, aad)
+	out = aead.Seal(out, nil, plaintext, buf.additionalData(integration, field))
 	r.buffers.Put(buf)
 	return out, nil
 }
@@ -84,7 +98,7 @@ func (r *Keyring) open(dst, box []byte, aead cipher.AEAD, integration, field str
 		return dst, errName
 	}
 	buf := r.buffers.Get().(*aadBuffer)
-	out, err := aead.Open(dst, nil, box, additionalData(buf[:0], integration, field))
+	out, err := aead.Open(dst, nil, box, buf.additionalData(integration, field))
 	r.buffers.Put(buf)
 	if err != nil {
 		return dst, fmt.Errorf("%w: damaged, or made for another place", ErrSealed)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -242,12 +243,21 @@ func (rc *Receiver) read(w http.ResponseWriter, r *http.Request, body *bodyBuffe
 	if control.SetReadDeadline(began.Add(readTimeout)) != nil {
 		return rc.readWithTimer(w, r, body)
 	}
-	raw, err := body.readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, limit)
+	raw, err := body.readAll(bounded(w, r, limit), r.ContentLength, limit)
 	if err == nil {
 		// The connection is the next request's again. Failing to say so ends it.
 		_ = control.SetReadDeadline(time.Time{})
 	}
 	return raw, err
+}
+
+// bounded is the body of a request whose declared length is within limit. Where
+// none is declared the server must be told to read no further than limit.
+func bounded(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
+	if r.ContentLength >= 0 {
+		return r.Body
+	}
+	return http.MaxBytesReader(w, r.Body, limit)
 }
 
 // readWithTimer is for a writer that hides its connection. Closing the body ends a
@@ -261,7 +271,7 @@ func (rc *Receiver) readWithTimer(w http.ResponseWriter, r *http.Request, body *
 		})
 	}
 	timer := time.AfterFunc(readTimeout, func() { r.Body.Close() })
-	raw, err := body.readAll(http.MaxBytesReader(w, r.Body, rc.cfg.Source.MaxBody), r.ContentLength, rc.cfg.Source.MaxBody)
+	raw, err := body.readAll(bounded(w, r, rc.cfg.Source.MaxBody), r.ContentLength, rc.cfg.Source.MaxBody)
 	if !timer.Stop() && err != nil {
 		err = errSlow
 	}

@@ -365,11 +365,13 @@ func TestReceiverAnswers(t *testing.T) {
 	long := signed(strings.Repeat("x", 1025))
 	chunked := signed(strings.Repeat("x", 5000))
 	chunked.ContentLength = -1
+	understated := signed(strings.Repeat("x", 5000)) // as behind a middleware that unpacks
+	understated.ContentLength = 10
 	for name, c := range map[string]struct {
 		r      *http.Request
 		status int
 	}{
-		"GET": {get, 405}, "too long": {long, 413}, "too long, chunked": {chunked, 413}, "compressed": {zipped, 415}, "forged": {forged, 401}, "unsigned": {unsigned, 401},
+		"GET": {get, 405}, "too long": {long, 413}, "too long, chunked": {chunked, 413}, "longer than declared": {understated, 413}, "compressed": {zipped, 415}, "forged": {forged, 401}, "unsigned": {unsigned, 401},
 		"unreadable": {signed(`[1]`), 400}, "ambiguous": {signed(`{"id":"1","account":"A","account":"B"}`), 400},
 	} {
 		w := serve(rc, c.r)
