@@ -164,7 +164,7 @@ func (w *rewrap) has(key string) bool { return slices.Contains(w.keys, key) }
 // written.
 func (w *rewrap) move(ctx context.Context, t task) error {
 	ctx, cancel := context.WithCancel(ctx)
-	batches := make(chan sealedBatch)
+	batches := make(chan sealedBatch, 1)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)

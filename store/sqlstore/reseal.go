@@ -123,8 +123,16 @@ func (s *Store) resealEach(ctx context.Context, tx *sql.Tx, t sealedTable, rs []
 	}
 	defer func() { _ = stmt.Close() }()
 	total := 0
-	for _, r := range rs {
-		res, err := stmt.ExecContext(ctx, append(t.setArgs(r), t.matchArgs(r)...)...)
+	rest := context.WithoutCancel(ctx) // drivers watch each call otherwise, which costs as much as the call
+	for i, r := range rs {
+		with := rest
+		if i == 0 { // it may wait for the lock
+			with = ctx
+		}
+		res, err := stmt.ExecContext(with, append(t.setArgs(r), t.matchArgs(r)...)...)
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/saas-integrations/integrations/store"
@@ -86,7 +87,7 @@ func (s *Store) ListSealed(ctx context.Context, kind store.SealedKind, keyID, af
 	if len(t.values) > 1 {
 		second = t.values[1]
 	}
-	query := "SELECT id, tenant_id, provider, key_id, " + gen + ", " + t.values[0] + ", " + second + " FROM {p}" + t.table +
+	query := "SELECT id, tenant_id, provider, " + gen + ", " + t.values[0] + ", " + second + " FROM {p}" + t.table +
 		" WHERE " + t.which("key_id = ? AND id > ?") + " ORDER BY id LIMIT ?"
 	rows, err := s.db.QueryContext(ctx, s.text(query), keyID, afterID, max(limit, 0))
 	if err != nil {
@@ -94,11 +95,17 @@ func (s *Store) ListSealed(ctx context.Context, kind store.SealedKind, keyID, af
 	}
 	defer func() { _ = rows.Close() }()
 	var out []store.Sealed
+	provider := ""
 	for size := 0; size < sealedPage && rows.Next(); {
-		var r store.Sealed
-		if err := rows.Scan(&r.ID, &r.TenantID, &r.Provider, &r.KeyID, &r.Gen, &r.Values[0], &r.Values[1]); err != nil {
+		r := store.Sealed{KeyID: keyID}
+		var p sql.RawBytes
+		if err := rows.Scan(&r.ID, &r.TenantID, &p, &r.Gen, &r.Values[0], &r.Values[1]); err != nil {
 			return nil, fmt.Errorf("integrations/store/sqlstore: %s: %w", what, err)
 		}
+		if provider != string(p) { // one text for many rows
+			provider = string(p)
+		}
+		r.Provider = provider
 		size += len(r.Values[0]) + len(r.Values[1])
 		out = append(out, r)
 	}
