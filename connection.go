@@ -82,7 +82,7 @@ func (m *Manager) observeCall() func(context.Context, providers.Call) {
 	if m.cfg.Observer == nil {
 		return nil
 	}
-	return func(ctx context.Context, c providers.Call) { m.cfg.Observer.Observe(ctx, c) }
+	return func(ctx context.Context, c providers.Call) { m.observe(ctx, c) }
 }
 
 // source is a vault's handle as a connection sees it.
@@ -126,7 +126,7 @@ func (m *Manager) syncs(h *token.Handle) providers.Syncs {
 	if !ok {
 		return nil
 	}
-	return checkpoints{c, store.Ref{TenantID: h.TenantID(), ID: h.ID()}}
+	return guardedSyncs{checkpoints{c, store.Ref{TenantID: h.TenantID(), ID: h.ID()}}, m}
 }
 
 type checkpoints struct {
