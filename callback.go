@@ -35,7 +35,7 @@ const (
 // whatever it was. Later failures go to the flow's return path.
 func (m *Manager) CallbackHandler(key string) http.Handler {
 	p := m.mustProvider(key)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return m.guarded("callback", func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodGet:
 		case http.MethodPost:

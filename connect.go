@@ -83,7 +83,7 @@ func (e *flowError) Unwrap() error { return e.cause }
 func (m *Manager) ConnectHandler(key string) http.Handler {
 	p := m.mustProvider(key)
 	var csrf http.CrossOriginProtection
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return m.guarded("connect", func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodGet:
 		case http.MethodPost:
@@ -129,7 +129,8 @@ func (m *Manager) ConnectHandler(key string) http.Handler {
 //
 // It returns an error wrapping [ErrUnauthenticated], [ErrForbidden] or
 // [ErrInvalid].
-func (m *Manager) ConnectURL(w http.ResponseWriter, r *http.Request, key string, opts ConnectOptions) (string, error) {
+func (m *Manager) ConnectURL(w http.ResponseWriter, r *http.Request, key string, opts ConnectOptions) (to string, err error) {
+	defer m.recovered(r.Context(), "connect", &err)
 	p := m.providers[key]
 	if p == nil {
 		return "", fmt.Errorf("%w: no provider %q", ErrInvalid, key)

@@ -80,7 +80,7 @@ func (m *Manager) observeCall() func(context.Context, providers.Call) {
 	if m.cfg.Observer == nil {
 		return nil
 	}
-	return func(ctx context.Context, c providers.Call) { m.cfg.Observer.Observe(ctx, c) }
+	return func(ctx context.Context, c providers.Call) { m.observe(ctx, c) }
 }
 
 // source is a vault's handle as a connection sees it.
@@ -102,7 +102,7 @@ func (s *source) Syncs() providers.Syncs {
 	if !ok {
 		return nil
 	}
-	return checkpoints{s.m, c, s.ref()}
+	return guardedSyncs{checkpoints{s.m, c, s.ref()}, s.m}
 }
 
 func (s *source) Endpoints() providers.Endpoints {

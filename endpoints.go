@@ -39,7 +39,7 @@ func (m *Manager) endpointsOf(p *provider, ref store.Ref) providers.Endpoints {
 	if !ok || p.receiver == nil {
 		return nil
 	}
-	return endpoints{m, s, p.info.Key, ref}
+	return guardedEndpoints{endpoints{m, s, p.info.Key, ref}, m}
 }
 
 func (m *Manager) webhookURL(p *provider) string {

@@ -45,8 +45,8 @@ const lateAfter = 5 * time.Minute
 
 // Health looks at the store. An error means that it cannot be reached or its
 // schema is not up to date.
-func (m *Manager) Health(ctx context.Context) (Health, error) {
-	var h Health
+func (m *Manager) Health(ctx context.Context) (h Health, err error) {
+	defer m.recovered(ctx, "health", &err)
 	if err := m.cfg.Store.Check(ctx); err != nil {
 		return h, fmt.Errorf("integrations: health: %w", err)
 	}

@@ -66,27 +66,29 @@ type Integration struct {
 }
 
 // Integrations lists a tenant's integrations, ordered by provider and label.
-func (m *Manager) Integrations(ctx context.Context, tenant string) ([]Integration, error) {
+func (m *Manager) Integrations(ctx context.Context, tenant string) (list []Integration, err error) {
+	defer m.recovered(ctx, "list", &err)
 	rows, err := m.cfg.Store.List(ctx, tenant)
 	if err != nil {
 		return nil, fmt.Errorf("integrations: list: %w", err)
 	}
-	out := make([]Integration, len(rows))
+	list = make([]Integration, len(rows))
 	for i, in := range rows {
-		out[i] = m.view(in)
+		list[i] = m.view(in)
 	}
-	return out, nil
+	return list, nil
 }
 
 // SetMetadata replaces the host's JSON of an integration if its Version still is
 // the given one, and returns the new Version. It returns an error wrapping
 // [ErrInvalid] for metadata that is not JSON or over 64 KiB, [ErrConflict] when
 // somebody else changed the integration, [ErrNotConnected] when there is none.
-func (m *Manager) SetMetadata(ctx context.Context, tenant, id string, metadata json.RawMessage, version int64) (int64, error) {
+func (m *Manager) SetMetadata(ctx context.Context, tenant, id string, metadata json.RawMessage, version int64) (newVersion int64, err error) {
+	defer m.recovered(ctx, "set metadata", &err)
 	if len(metadata) > 64<<10 || !json.Valid(metadata) {
 		return 0, fmt.Errorf("%w: metadata must be JSON of at most 64 KiB", ErrInvalid)
 	}
-	v, err := m.cfg.Store.Update(ctx, store.Update{TenantID: tenant, ID: id, Version: version, Metadata: &metadata})
+	newVersion, err = m.cfg.Store.Update(ctx, store.Update{TenantID: tenant, ID: id, Version: version, Metadata: &metadata})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return 0, ErrNotConnected
@@ -96,7 +98,7 @@ func (m *Manager) SetMetadata(ctx context.Context, tenant, id string, metadata j
 		return 0, fmt.Errorf("integrations: set metadata: %w", err)
 	}
 	m.vault.Evict(tenant, id)
-	return v, nil
+	return newVersion, nil
 }
 
 const (
@@ -117,7 +119,8 @@ const (
 // Other replicas notice within Config.CacheFor. Disconnecting twice is no error; an
 // unknown integration is an error wrapping [ErrNotConnected], one whose tokens keep
 // changing one wrapping [ErrConflict].
-func (m *Manager) Disconnect(ctx context.Context, tenant, id string) error {
+func (m *Manager) Disconnect(ctx context.Context, tenant, id string) (err error) {
+	defer m.recovered(ctx, "disconnect", &err)
 	in, err := m.wipe(ctx, tenant, id)
 	if err != nil {
 		return err

@@ -215,9 +215,7 @@ func (cfg *Config) setDefaults() {
 	if cfg.Limiter == nil {
 		cfg.Limiter = ratelimit.NewLocal(nil)
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.Logger = guardedLog(cfg.Logger)
 	if cfg.CacheFor == 0 {
 		cfg.CacheFor = 10 * time.Second
 	}
@@ -397,9 +395,15 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 }
 
 func (m *Manager) observe(ctx context.Context, event any) {
-	if m.cfg.Observer != nil {
-		m.cfg.Observer.Observe(ctx, event)
+	if m.cfg.Observer == nil {
+		return
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			m.logPanic(ctx, "observer", v)
+		}
+	}()
+	m.cfg.Observer.Observe(ctx, event)
 }
 
 // parseBaseURL accepts a plain https URL, or http://localhost where allowed.

@@ -57,7 +57,7 @@ func (m *Manager) endGrant(ctx context.Context, in store.Integration, subs []pro
 	}
 	var subsErr error
 	if p.ender != nil && len(subs) > 0 {
-		subsErr = p.ender.EndSubscriptions(ctx, r)
+		subsErr = m.calm(ctx, func(ctx context.Context) error { return p.ender.EndSubscriptions(ctx, r) })
 	}
 	end, err := m.revoke(ctx, p, in, r)
 	return end, errors.Join(subsErr, err)
@@ -77,7 +77,7 @@ func (m *Manager) revoke(ctx context.Context, p *provider, in store.Integration,
 	case used:
 		return GrantInUse, nil
 	}
-	switch err := p.revoker.Revoke(ctx, r); {
+	switch err := m.calm(ctx, func(ctx context.Context) error { return p.revoker.Revoke(ctx, r) }); {
 	case errors.Is(err, errors.ErrUnsupported):
 		return GrantUnsupported, nil
 	case err != nil:

@@ -84,7 +84,7 @@ func (m *Manager) every(ctx context.Context, interval time.Duration, fn func(con
 	t := time.NewTicker(interval)
 	defer t.Stop()
 	for {
-		if err := fn(ctx); err != nil && ctx.Err() == nil {
+		if err := m.calm(ctx, fn); err != nil && ctx.Err() == nil {
 			m.log.ErrorContext(ctx, "integrations: background work failed", "error", err)
 		}
 		select {
@@ -98,7 +98,8 @@ func (m *Manager) every(ctx context.Context, interval time.Duration, fn func(con
 // Drain does everything that is due once and returns: for unit tests and cron
 // jobs. Handlers that fail are due again later; their errors are not returned.
 // After it nothing can be registered.
-func (m *Manager) Drain(ctx context.Context) error {
+func (m *Manager) Drain(ctx context.Context) (err error) {
+	defer m.recovered(ctx, "drain", &err)
 	worker, err := m.freeze()
 	if err != nil {
 		return err

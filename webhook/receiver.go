@@ -243,7 +243,7 @@ func (rc *Receiver) read(w http.ResponseWriter, r *http.Request, body *bodyBuffe
 	if control.SetReadDeadline(began.Add(readTimeout)) != nil {
 		return rc.readWithTimer(w, r, body)
 	}
-	raw, err := body.readAll(bounded(w, r, limit), r.ContentLength, limit)
+	raw, err := body.readAll(bodyWithin(w, r, limit), r.ContentLength, limit)
 	if err == nil {
 		// The connection is the next request's again. Failing to say so ends it.
 		_ = control.SetReadDeadline(time.Time{})
@@ -251,9 +251,9 @@ func (rc *Receiver) read(w http.ResponseWriter, r *http.Request, body *bodyBuffe
 	return raw, err
 }
 
-// bounded is the body of a request whose declared length is within limit. Where
+// bodyWithin is the body of a request whose declared length is within limit. Where
 // none is declared the server must be told to read no further than limit.
-func bounded(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
+func bodyWithin(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
 	if r.ContentLength >= 0 {
 		return r.Body
 	}
@@ -271,7 +271,7 @@ func (rc *Receiver) readWithTimer(w http.ResponseWriter, r *http.Request, body *
 		})
 	}
 	timer := time.AfterFunc(readTimeout, func() { r.Body.Close() })
-	raw, err := body.readAll(bounded(w, r, rc.cfg.Source.MaxBody), r.ContentLength, rc.cfg.Source.MaxBody)
+	raw, err := body.readAll(bodyWithin(w, r, rc.cfg.Source.MaxBody), r.ContentLength, rc.cfg.Source.MaxBody)
 	if !timer.Stop() && err != nil {
 		err = errSlow
 	}

@@ -92,13 +92,7 @@ func (st *Store) Reset() {
 
 // call does one call, or half of it.
 func (st *Store) call(method string, do func() error) error {
-	st.mu.Lock()
-	st.calls = append(st.calls, method)
-	when, fault := Before, error(nil)
-	if st.fail != nil {
-		when, fault = st.fail(len(st.calls), method)
-	}
-	st.mu.Unlock()
+	when, fault := st.next(method)
 	if fault != nil && when == Before {
 		return fault
 	}
@@ -106,4 +100,15 @@ func (st *Store) call(method string, do func() error) error {
 		return err
 	}
 	return fault
+}
+
+// next notes a call and asks what is to become of it.
+func (st *Store) next(method string) (When, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.calls = append(st.calls, method)
+	if st.fail == nil {
+		return Before, nil
+	}
+	return st.fail(len(st.calls), method)
 }
