@@ -50,7 +50,10 @@ type dialect struct {
 	// good.
 	updateRows func(d *dialect, t sealedTable, n int) string
 	// oneWriter says that writers wait for each other.
-	oneWriter  bool
+	oneWriter bool
+	// force makes a query use an index of the inbox. Elsewhere an index that is for
+	// some rows only is used by who asks for these.
+	force      string
 	migrations fs.FS
 	// begin, lock, end and undo surround a migration. {lock} is a name of the lock
 	// that keeps others out; lock is a query whose answer is 1 once it is taken.
@@ -96,7 +99,7 @@ var MySQL = Dialect{&dialect{
 	now: "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
 	// A row that is there counts as two, one more clash. Setting it to what it is
 	// would count as one under clientFoundRows, as an insert does.
-	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", byKey: "FORCE INDEX (PRIMARY)", prepares: true, inserts: 2, skipLocked: "FOR UPDATE SKIP LOCKED",
+	ifAbsent: "ON DUPLICATE KEY UPDATE clashes = clashes+1", byKey: "FORCE INDEX (PRIMARY)", force: "FORCE INDEX ({p}webhook_inbox_%s)", prepares: true, inserts: 2, skipLocked: "FOR UPDATE SKIP LOCKED",
 	same: "<=>", updateRows: updateJoin,
 	migrations: sub("migrations/mysql"),
 	// Its DDL commits by itself: a migration that broke off is applied again, so

@@ -28,7 +28,7 @@ func (s *Store) DueTenants(ctx context.Context, q store.DueQuery) (store.Due, er
 		match, args = matching(q.Match)
 	}
 	// The last row is the clock's.
-	query := `SELECT tenant_id, MIN(run_at), 0 FROM {p}webhook_inbox WHERE status = 0 AND run_at >= ? AND run_at <= {now} AND ` + match + `
+	query := `SELECT tenant_id, MIN(run_at), 0 FROM {p}webhook_inbox ` + s.by("due") + ` WHERE status = 0 AND claims >= 0 AND run_at >= ? AND run_at <= {now} AND ` + match + `
  GROUP BY tenant_id UNION ALL SELECT '', {now}, 1`
 	err := s.rows(ctx, s.db, "due tenants", query, append([]any{since(q.Since)}, args...), func(row scanner) error {
 		var tenant string
@@ -117,34 +117,49 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimDeliveries) (s
 // candidates selects rows that are due, for each tenant apart.
 func (s *Store) candidates(c store.ClaimDeliveries) (string, []any) {
 	match, matchArgs := matching(c.Match)
-	one := func(tenant string) string {
-		return `SELECT id, order_key FROM {p}webhook_inbox WHERE status = 0 AND ` + tenant + `run_at <= {now} AND ` + match +
+	one := func(index, which string) string {
+		return `SELECT id, order_key FROM {p}webhook_inbox ` + s.by(index) + ` WHERE status = 0 AND ` + which + ` AND run_at <= {now} AND ` + match +
 			` ORDER BY run_at, id LIMIT ? ` + s.dialect.d.skipLocked
 	}
 	if len(c.Tenants) == 0 {
-		return one(""), append(matchArgs, c.Limit)
+		return one("due", "claims >= 0"), append(matchArgs, c.Limit)
 	}
 	parts, args := make([]string, len(c.Tenants)), []any{}
 	for i, t := range c.Tenants {
-		parts[i] = fmt.Sprintf("SELECT id, order_key FROM (%s) t%d", one("tenant_id = ? AND run_at >= ? AND "), i)
+		parts[i] = fmt.Sprintf("SELECT id, order_key FROM (%s) t%d", one("next", "tenant_id = ? AND run_at >= ?"), i)
 		args = append(append(append(args, t.TenantID, since(t.Since)), matchArgs...), c.Limit)
 	}
 	return strings.Join(parts, " UNION ALL "), args
 }
 
-// ofKey are the rows of c's order key. Both indexes on it leave other rows out.
-const ofKey = "{p}webhook_inbox o WHERE o.integration_id = c.integration_id AND o.order_key = c.order_key AND o.order_key <> ''"
+// by is the index to use, where a query can say so.
+func (s *Store) by(index string) string {
+	if s.dialect.d.force == "" {
+		return ""
+	}
+	return fmt.Sprintf(s.dialect.d.force, index)
+}
+
+// ofKey are the rows of c's order key, by an index on it.
+func (s *Store) ofKey(index string) string {
+	return "{p}webhook_inbox o " + s.by(index) + " WHERE o.integration_id = c.integration_id AND o.order_key = c.order_key AND o.order_key <> ''"
+}
+
+// anotherLeased is true of a row c of whose key another one is leased.
+func (s *Store) anotherLeased() string {
+	return "EXISTS (SELECT 1 FROM " + s.ofKey("turn") + " AND o.turn > 0 AND o.turn = 2 AND o.run_at > {now} AND o.id <> c.id)"
+}
 
 // turnOf tells what the turn of row c is, as a leased one or one put off. Only the
 // first of a key is leased, and none while another one is.
-func turnOf(c store.ClaimDeliveries) (string, []any) {
+func (s *Store) turnOf(c store.ClaimDeliveries) (string, []any) {
 	match, args := matching(c.Match)
 	query := `CASE WHEN c.order_key = '' THEN 0
- WHEN c.id <> (SELECT o.id FROM ` + ofKey + ` AND o.status = 0 AND ` + match + ` ORDER BY o.received_at, o.id LIMIT 1) THEN 1
- WHEN EXISTS (SELECT 1 FROM ` + ofKey + ` AND o.turn > 0 AND o.turn = 2 AND o.run_at > {now} AND o.id <> c.id) THEN 1`
+ WHEN c.id <> (SELECT o.id FROM ` + s.ofKey("order") + ` AND o.status = 0 AND ` + match + ` ORDER BY o.received_at, o.id LIMIT 1) THEN 1
+ WHEN ` + s.anotherLeased() + ` THEN 1`
 	if c.DeadBlocks {
 		query += `
- WHEN EXISTS (SELECT 1 FROM ` + ofKey + ` AND o.status = 2 AND (o.received_at < c.received_at OR o.received_at = c.received_at AND o.id < c.id) AND ` + match + `) THEN 1`
+ WHEN EXISTS (SELECT 1 FROM ` + s.ofKey("order") + ` AND o.status = 2 AND (o.received_at < c.received_at OR o.received_at = c.received_at AND o.id < c.id) AND ` + match + `) THEN 1`
 		args = append(args, args...)
 	}
 	return query + " ELSE 2 END", args
@@ -167,7 +182,7 @@ var claimedColumns = "turn, " + strings.Replace(deliveryColumns, "body, key_id",
 // claimAtOnce is a claim in one statement.
 func (s *Store) claimAtOnce(ctx context.Context, c store.ClaimDeliveries, l *leasing) error {
 	picked, args := s.candidates(c)
-	turn, turnArgs := turnOf(c)
+	turn, turnArgs := s.turnOf(c)
 	query := `WITH picked AS MATERIALIZED (` + picked + `),
  judged AS MATERIALIZED (SELECT c.id AS judged_id, ` + turn + ` AS place FROM {p}webhook_inbox c WHERE c.id IN (SELECT id FROM picked))
  UPDATE {p}webhook_inbox SET ` + keepDue + `, ` + countLost + `, turn = place, claims = claims + CASE WHEN place = 1 THEN 0 ELSE 1 END,
@@ -213,7 +228,7 @@ func (s *Store) claimStepwise(ctx context.Context, tx *sql.Tx, c store.ClaimDeli
 		return err
 	}
 	if len(keyed) > 0 {
-		turn, args := turnOf(c)
+		turn, args := s.turnOf(c)
 		query := "SELECT c.id, " + turn + " FROM {p}webhook_inbox c WHERE c.id IN (" + in(len(keyed)) + ")"
 		if err := s.rows(ctx, tx, "judge", query, append(args, keyed...), func(row scanner) error {
 			var id string
@@ -249,8 +264,7 @@ func (s *Store) claimStepwise(ctx context.Context, tx *sql.Tx, c store.ClaimDeli
 // first of its key before others saw that it was put off: nobody but us tells it.
 func (s *Store) lookAgain(ctx context.Context, c store.ClaimDeliveries, l *leasing) error {
 	if len(l.ordered) > 0 {
-		two, err := s.ids(ctx, "two of a key", `SELECT c.id FROM {p}webhook_inbox c WHERE c.id IN (`+in(len(l.ordered))+`) AND c.lease_owner = ?
- AND EXISTS (SELECT 1 FROM `+ofKey+` AND o.turn > 0 AND o.turn = 2 AND o.run_at > {now} AND o.id <> c.id)`, append(slices.Clone(l.ordered), c.Owner)...)
+		two, err := s.ids(ctx, "two of a key", `SELECT c.id FROM {p}webhook_inbox c WHERE c.id IN (`+in(len(l.ordered))+`) AND c.lease_owner = ? AND `+s.anotherLeased(), append(slices.Clone(l.ordered), c.Owner)...)
 		if err != nil {
 			return err
 		}
@@ -266,7 +280,7 @@ func (s *Store) lookAgain(ctx context.Context, c store.ClaimDeliveries, l *leasi
 	if len(l.waiting) == 0 {
 		return nil
 	}
-	turn, args := turnOf(c)
+	turn, args := s.turnOf(c)
 	next, err := s.ids(ctx, "next of a key", `SELECT c.id FROM {p}webhook_inbox c WHERE c.id IN (`+in(len(l.waiting))+`) AND c.status = 0 AND c.turn = 1 AND `+turn+` <> 1`, append(slices.Clone(l.waiting), args...)...)
 	if err != nil || len(next) == 0 {
 		return err

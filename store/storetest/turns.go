@@ -35,7 +35,8 @@ func (s *suite) tenants(t *testing.T) {
 	}
 	sentence("tenants with due deliveries are told, those of a match, since a time, that nobody leases", func(t *testing.T, _ store.Store, in store.Inbox) {
 		equal(t, "none", names(due(t, in, time.Time{}, anyGitHub)), []string{})
-		a, unrouted, other := s.delivery("t1", "i1"), s.delivery("", ""), s.delivery("t3", "i3")
+		a, unrouted, other := s.keyed(""), s.delivery("", ""), s.delivery("t3", "i3")
+		unrouted.OrderKey = "" // what has a key is not renewed once its lease is over
 		other.Provider = "slack"
 		must[[]bool](t)(in.InsertDeliveries(t.Context(), []store.Delivery{a, unrouted, other}))
 		first := due(t, in, time.Time{}, anyGitHub)
@@ -50,14 +51,19 @@ func (s *suite) tenants(t *testing.T) {
 		if second.At.Before(first.At) {
 			t.Fatalf("At went from %v to %v", first.At, second.At)
 		}
-		must[[]bool](t)(in.InsertDeliveries(t.Context(), []store.Delivery{s.delivery("t2", "i2")}))
+		late := s.delivery("t2", "i2")
+		late.OrderKey = ""
+		must[[]bool](t)(in.InsertDeliveries(t.Context(), []store.Delivery{late}))
 		equal(t, "since the last look", names(due(t, in, second.At, anyGitHub)), []string{"t2"})
-		c := claim("a", anyGitHub)
-		c.TTL = 40 * time.Millisecond
-		equal(t, "claimed", len(claimed(t, in, c)), 3)
+		var ids []string
+		for _, d := range claimed(t, in, claim("a", anyGitHub)) {
+			ids = append(ids, d.ID)
+		}
+		equal(t, "claimed", len(ids), 3)
 		equal(t, "leased", names(due(t, in, time.Time{}, anyGitHub)), []string{})
 		leased := due(t, in, time.Time{}, anyGitHub).At
-		wait(t, 60*time.Millisecond)
+		ok(t, in.RenewDeliveries(t.Context(), "a", ids, 10*time.Millisecond))
+		wait(t, 30*time.Millisecond)
 		equal(t, "leases ran out since then", names(due(t, in, leased, anyGitHub)), []string{"", "t1", "t2"})
 	})
 	sentence("a claim of tenants takes up to its limit of each, and says who may have more", func(t *testing.T, _ store.Store, in store.Inbox) {
@@ -177,9 +183,9 @@ func (s *suite) turns(t *testing.T) {
 		a1, a2 := s.keyed("a"), s.keyed("a")
 		insert(t, in, a1, a2)
 		equal(t, "first", take(t, in), a1.ID)
-		equal(t, "finished", finish(t, in, store.FinishDelivery{ID: a1.ID, Owner: "a", State: store.Pending, RetryIn: 50 * time.Millisecond}), true)
+		equal(t, "finished", finish(t, in, store.FinishDelivery{ID: a1.ID, Owner: "a", State: store.Pending, RetryIn: 2 * time.Second}), true)
 		equal(t, "while it rests", take(t, in), "")
-		wait(t, 80*time.Millisecond)
+		wait(t, 2100*time.Millisecond)
 		equal(t, "again", take(t, in), a1.ID)
 		end(t, in, a1, store.Done)
 		equal(t, "second", take(t, in), a2.ID)

@@ -98,7 +98,9 @@ CREATE TABLE {p}webhook_inbox (
 );
 -- Sealed bytes do not get smaller.
 ALTER TABLE {p}webhook_inbox ALTER COLUMN body SET STORAGE EXTERNAL;
-CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0;
+-- claims >= 0 always holds: who asks for all tenants says so, to find this index, and
+-- who asks for one does not, to find the next
+CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0 AND claims >= 0;
 CREATE INDEX {p}webhook_inbox_next ON {p}webhook_inbox (tenant_id, run_at, id) WHERE status = 0;
 CREATE INDEX {p}webhook_inbox_order ON {p}webhook_inbox (integration_id, order_key, status, received_at, id) WHERE order_key <> '';
 CREATE INDEX {p}webhook_inbox_turn ON {p}webhook_inbox (integration_id, order_key, turn, received_at, id) WHERE turn > 0;
