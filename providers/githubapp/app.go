@@ -27,6 +27,7 @@ package githubapp
 
 import (
 	"strings"
+	"time"
 
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/token"
@@ -195,6 +196,8 @@ type Account struct {
 	Permissions         map[string]string `json:"permissions,omitempty"`
 	RepositorySelection string            `json:"repository_selection,omitempty"`
 	Suspended           bool              `json:"suspended,omitempty"`
+	// UpdatedAt is when the installation was like this, by GitHub's clock.
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
 	// Host is Config.EnterpriseHost, "" on github.com.
 	Host string `json:"host,omitempty"`
 }
