@@ -37,7 +37,9 @@ const (
 	ChangeRefreshFailing ChangeKind = "refresh_failing"
 	// ChangeRecovered: renewing works again after a refresh_failing.
 	ChangeRecovered ChangeKind = "recovered"
-	// ChangeScopes: the provider granted other scopes than before.
+	// ChangeScopes: the provider granted other scopes than before; or, with a reason,
+	// other permissions or other things to use them on: the repositories of a GitHub
+	// installation.
 	ChangeScopes ChangeKind = "scopes_changed"
 	// ChangeGrantEnding: the grant ends within two weeks, at EndsAt, and renewals do
 	// not prolong it. Connecting again does.

@@ -115,7 +115,7 @@ func (m *Manager) lifecycle(ctx context.Context, ev webhook.Event) error {
 	if err := m.applyStatus(ctx, in, l, happenedAt(ev)); err != nil {
 		return err
 	}
-	return m.applyData(ctx, in, l, happenedAt(ev))
+	return m.applyData(ctx, in, l, ev)
 }
 
 // happenedAt is the latest moment an event can be about. Providers give whole
@@ -164,8 +164,8 @@ func (m *Manager) applyStatus(ctx context.Context, in store.Integration, l provi
 // applyData stores what an event says of permissions and names. Losing a race
 // with another writer makes the event come again. An event about an earlier
 // installation says nothing about this one.
-func (m *Manager) applyData(ctx context.Context, in store.Integration, l providers.Lifecycle, at time.Time) error {
-	if l.ProviderData == nil && l.Scopes == nil {
+func (m *Manager) applyData(ctx context.Context, in store.Integration, l providers.Lifecycle, ev webhook.Event) error {
+	if l.ProviderData == nil && l.Scopes == nil && l.Kind != providers.Regranted {
 		return nil
 	}
 	// The status change above moved the version.
@@ -173,7 +173,7 @@ func (m *Manager) applyData(ctx context.Context, in store.Integration, l provide
 	if err != nil {
 		return err
 	}
-	if !in.ConnectedAt.Before(at) {
+	if !in.ConnectedAt.Before(happenedAt(ev)) || over(in) {
 		return nil
 	}
 	u := store.Update{TenantID: in.TenantID, ID: in.ID, Version: in.Version}
@@ -184,6 +184,15 @@ func (m *Manager) applyData(ctx context.Context, in store.Integration, l provide
 		u.Scopes = &l.Scopes
 		if u.Change, err = m.changeTo(in, Change{Kind: ChangeScopes}); err != nil {
 			return err
+		}
+	} else if l.Kind == providers.Regranted {
+		if u.Change, err = m.changeTo(in, Change{Kind: ChangeScopes, Reason: l.Reason}); err != nil {
+			return err
+		}
+		if u.Change != nil {
+			// Nothing in the row tells whether this was told: the event may be handled
+			// again.
+			u.Change.DeliveryID = "of " + ev.ID
 		}
 	}
 	if _, err := m.cfg.Store.Update(ctx, u); err != nil {

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -57,8 +58,11 @@ type githubInstallation struct {
 	login     string
 	users     []string // who may manage it
 	repos     []*githubRepo
-	suspended bool
 	gone      bool
+	// suspendedAt is zero unless it is suspended, updatedAt is when anything about it
+	// changed last.
+	suspendedAt, updatedAt time.Time
+	permissions            map[string]string
 }
 
 // githubKey is one for the process: making one takes long and nothing is secret
@@ -144,7 +148,10 @@ func (g *GitHub) installAs(app int64, account, user string, repos []string) int6
 	if len(repos) == 0 {
 		repos = []string{"api", "web"}
 	}
-	in := &githubInstallation{id: g.nextID, appID: app, login: account, users: []string{user}}
+	in := &githubInstallation{
+		id: g.nextID, appID: app, login: account, users: []string{user}, updatedAt: time.Now(),
+		permissions: map[string]string{"contents": "read", "metadata": "read"},
+	}
 	for _, name := range repos {
 		g.addRepo(in, name)
 	}
@@ -156,19 +163,40 @@ func (g *GitHub) installAs(app int64, account, user string, repos []string) int6
 func (g *GitHub) Uninstall(id int64) int {
 	g.change(id, func(in *githubInstallation) { in.gone = true })
 	g.Tokens.Revoke(strconv.FormatInt(id, 10))
-	return g.Deliver("installation", g.lifecycle(id, "deleted"))
+	return g.Deliver("installation", g.LifecycleBody(id, "deleted"))
 }
 
 // Suspend pauses an installation, Unsuspend ends the pause; the Manager is told.
 func (g *GitHub) Suspend(id int64) int {
-	g.change(id, func(in *githubInstallation) { in.suspended = true })
-	return g.Deliver("installation", g.lifecycle(id, "suspend"))
+	g.change(id, func(in *githubInstallation) { in.suspendedAt, in.updatedAt = time.Now(), time.Now() })
+	return g.Deliver("installation", g.LifecycleBody(id, "suspend"))
 }
 
 // Unsuspend ends the pause of an installation.
 func (g *GitHub) Unsuspend(id int64) int {
-	g.change(id, func(in *githubInstallation) { in.suspended = false })
-	return g.Deliver("installation", g.lifecycle(id, "unsuspend"))
+	g.change(id, func(in *githubInstallation) { in.suspendedAt, in.updatedAt = time.Time{}, time.Now() })
+	return g.Deliver("installation", g.LifecycleBody(id, "unsuspend"))
+}
+
+// AcceptPermissions gives an installation other permissions, as its owner does who
+// accepts what the App asks for; the Manager is told.
+func (g *GitHub) AcceptPermissions(id int64, permissions map[string]string) int {
+	g.change(id, func(in *githubInstallation) { in.permissions, in.updatedAt = maps.Clone(permissions), time.Now() })
+	return g.Deliver("installation", g.LifecycleBody(id, "new_permissions_accepted"))
+}
+
+// ChooseRepository adds a repository to an installation, or takes it away, as its
+// owner does; the Manager is told.
+func (g *GitHub) ChooseRepository(id int64, name string, add bool) int {
+	action := "added"
+	if add {
+		g.AddRepository(id, name)
+	} else {
+		action = "removed"
+		g.RemoveRepository(id, name)
+	}
+	g.change(id, func(in *githubInstallation) { in.updatedAt = time.Now() })
+	return g.Deliver("installation_repositories", g.LifecycleBody(id, action, name))
 }
 
 func (g *GitHub) change(id int64, fn func(*githubInstallation)) {
@@ -203,12 +231,26 @@ func (g *GitHub) PushBody(id int64, repo, ref string) []byte {
 	})
 }
 
-func (g *GitHub) lifecycle(id int64, action string) []byte {
-	return mustJSON(map[string]any{
-		"action":       action,
-		"installation": map[string]any{"id": id, "app_id": githubAppID, "account": map[string]any{"login": g.login(id), "type": "Organization"}},
-		"repositories": []any{}, "sender": map[string]any{"id": 7, "login": "someone"},
-	})
+// LifecycleBody is the body of an "installation" event as the installation is now:
+// deleted, suspend, unsuspend, new_permissions_accepted. With the names of
+// repositories it is that of an "installation_repositories" event: added, removed.
+func (g *GitHub) LifecycleBody(id int64, action string, repos ...string) []byte {
+	in := g.installation(id)
+	if in == nil {
+		in = &githubInstallation{id: id, appID: githubAppID, login: "unknown"}
+	}
+	body := map[string]any{"action": action, "installation": in.json(), "sender": map[string]any{"id": 7, "login": "someone"}}
+	if len(repos) == 0 {
+		body["repositories"] = []any{}
+		return mustJSON(body)
+	}
+	list := []any{}
+	for _, name := range repos {
+		list = append(list, map[string]any{"id": g.repoID(id, name), "name": name, "full_name": in.login + "/" + name, "private": true})
+	}
+	body["repository_selection"], body["repositories_added"], body["repositories_removed"] = "selected", []any{}, []any{}
+	body["repositories_"+action] = list
+	return mustJSON(body)
 }
 
 // repoID is the id of a repository, 0 for one that is not there.

@@ -39,7 +39,7 @@ func (g *GitHub) mint(w http.ResponseWriter, r *http.Request) {
 	if in == nil {
 		return
 	}
-	if in.suspended {
+	if !in.suspendedAt.IsZero() {
 		message(w, http.StatusForbidden, "This installation has been suspended")
 		return
 	}
@@ -48,19 +48,19 @@ func (g *GitHub) mint(w http.ResponseWriter, r *http.Request) {
 	g.mu.Unlock()
 	writeJSON(w, http.StatusCreated, map[string]any{
 		"token": g.Tokens.mint(strconv.FormatInt(in.id, 10), mintedLife), "expires_at": time.Now().Add(mintedLife).UTC().Format(time.RFC3339),
-		"permissions": permissions(), "repository_selection": "selected",
+		"permissions": in.permissions, "repository_selection": "selected",
 	})
 }
 
-func permissions() map[string]string {
-	return map[string]string{"contents": "read", "metadata": "read"}
-}
-
 func (in *githubInstallation) json() map[string]any {
-	return map[string]any{
+	m := map[string]any{
 		"id": in.id, "app_id": in.appID, "account": map[string]any{"login": in.login, "id": in.id * 10, "type": "Organization"},
-		"permissions": permissions(), "repository_selection": "selected", "suspended_at": nil,
+		"permissions": in.permissions, "repository_selection": "selected", "suspended_at": nil, "updated_at": in.updatedAt.UTC().Format(time.RFC3339),
 	}
+	if !in.suspendedAt.IsZero() {
+		m["suspended_at"] = in.suspendedAt.UTC().Format(time.RFC3339)
+	}
+	return m
 }
 
 func (g *GitHub) getInstallation(w http.ResponseWriter, r *http.Request) {
@@ -141,7 +141,7 @@ func (g *GitHub) repositories(w http.ResponseWriter, r *http.Request) {
 	in, suspended := g.installations[id], false
 	var repos []any
 	if in != nil {
-		suspended = in.suspended
+		suspended = !in.suspendedAt.IsZero()
 		for _, r := range in.visible() {
 			repos = append(repos, in.repoJSON(r))
 		}

@@ -298,6 +298,9 @@ const (
 	Suspended
 	// Resumed: a pause ended.
 	Resumed
+	// Regranted: the account gives other permissions, or other things to use them
+	// on, than before. The status stays; the host is told.
+	Regranted
 )
 
 // Landing is what a user who started at the provider gets to see.

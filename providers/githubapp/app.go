@@ -28,6 +28,7 @@ package githubapp
 import (
 	"cmp"
 	"strings"
+	"time"
 
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/token"
@@ -205,6 +206,8 @@ type Account struct {
 	Permissions         map[string]string `json:"permissions,omitempty"`
 	RepositorySelection string            `json:"repository_selection,omitempty"`
 	Suspended           bool              `json:"suspended,omitempty"`
+	// UpdatedAt is when the installation was like this, by GitHub's clock.
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
 	// Host is Config.EnterpriseHost, "" on github.com.
 	Host string `json:"host,omitempty"`
 }

@@ -406,14 +406,34 @@ func TestRouting(t *testing.T) {
 
 func TestLifecycle(t *testing.T) {
 	for body, want := range map[string]providers.LifecycleKind{
-		`{"action":"deleted"}`: providers.Uninstalled, `{"action":"suspend"}`: providers.Suspended, `{"action":"unsuspend"}`: providers.Resumed, `{"action":"created"}`: providers.Unchanged,
-		`{"action":"new_permissions_accepted","installation":{"app_id":4711,"permissions":{"issues":"write"}}}`: providers.Unchanged,
+		`{"action":"deleted"}`: providers.Uninstalled, `{"action":"created"}`: providers.Unchanged,
+		`{"action":"suspend","installation":{"app_id":4711,"suspended_at":"2026-01-01T00:00:00Z"}}`:             providers.Suspended,
+		`{"action":"unsuspend","installation":{"app_id":4711,"updated_at":1767225600}}`:                         providers.Resumed,
+		`{"action":"new_permissions_accepted","installation":{"app_id":4711,"permissions":{"issues":"write"}}}`: providers.Regranted,
 	} {
 		l, err := app().Lifecycle(webhook.Event{Type: "installation", Body: []byte(body)}, providers.Snapshot{})
 		require.NoError(t, err)
 		require.Equal(t, want, l.Kind, body)
 		// All of these describe the installation; its end needs nothing kept of it.
 		require.Equal(t, strings.Contains(body, "sus") || strings.Contains(body, "permissions"), l.ProviderData != nil, body)
+	}
+	// Without a description nothing of it is kept; of an older state it means nothing.
+	known := providers.Snapshot{ProviderData: []byte(`{"login":"acme","updated_at":"2026-01-02T00:00:00Z"}`)}
+	for body, want := range map[string]providers.LifecycleKind{
+		`{"action":"suspend","installation":{"id":1}}`:                                                   providers.Suspended,
+		`{"action":"suspend","installation":{"id":1,"app_id":4711,"updated_at":"2026-01-01T23:59:59Z"}}`: providers.Unchanged,
+		`{"action":"unsuspend","installation":{"id":1,"updated_at":1767225600}}`:                         providers.Unchanged,
+		`{"action":"deleted","installation":{"id":1,"updated_at":1767225600}}`:                           providers.Uninstalled,
+	} {
+		l, err := app().Lifecycle(webhook.Event{Type: "installation", Body: []byte(body)}, known)
+		require.NoError(t, err)
+		require.Equal(t, want, l.Kind, body)
+		require.Nil(t, l.ProviderData, body)
+	}
+	for action, want := range map[string]providers.LifecycleKind{"added": providers.Regranted, "removed": providers.Regranted, "other": providers.Unchanged} {
+		l, err := app().Lifecycle(webhook.Event{Type: "installation_repositories", Body: []byte(`{"action":"` + action + `","installation":{"id":1,"app_id":4711}}`)}, known)
+		require.NoError(t, err)
+		require.Equal(t, want, l.Kind)
 	}
 	l, err := app(mode(githubapp.ModeUser)).Lifecycle(webhook.Event{Type: "github_app_authorization", Body: []byte(`{"action":"revoked"}`)}, providers.Snapshot{})
 	require.NoError(t, err)

@@ -114,6 +114,20 @@ type installation struct {
 	Permissions         map[string]string `json:"permissions"`
 	RepositorySelection string            `json:"repository_selection"`
 	SuspendedAt         *time.Time        `json:"suspended_at"`
+	UpdatedAt           instant           `json:"updated_at"`
+}
+
+// instant is a time that stands there in RFC 3339 or in seconds since 1970: of an
+// installation both occur (docs.github.com, "Webhook events and payloads", checked
+// 2026-11).
+type instant struct{ time.Time }
+
+func (i *instant) UnmarshalJSON(raw []byte) error {
+	if seconds, ok := webhook.Int(raw); ok {
+		i.Time = time.Unix(seconds, 0).UTC()
+		return nil
+	}
+	return json.Unmarshal(raw, &i.Time)
 }
 
 // providerData is what is kept of an installation.
@@ -121,7 +135,7 @@ func (a *App) providerData(in installation) (json.RawMessage, error) {
 	return json.Marshal(Account{
 		Login: in.Account.Login, ID: in.Account.ID, Type: in.Account.Type,
 		AppID: in.AppID, Permissions: in.Permissions, RepositorySelection: in.RepositorySelection,
-		Suspended: in.SuspendedAt != nil, Host: a.cfg.EnterpriseHost,
+		Suspended: in.SuspendedAt != nil, Host: a.cfg.EnterpriseHost, UpdatedAt: in.UpdatedAt.Time,
 	})
 }
 

@@ -26,6 +26,7 @@ const (
 
 	eventPing          = "ping"
 	eventInstallation  = "installation"
+	eventRepositories  = "installation_repositories"
 	eventAuthorization = "github_app_authorization"
 )
 
@@ -103,8 +104,9 @@ var shapes = map[string]shape{
 	"workflow_job":                shapeOf("action workflow_job", ""),
 	"workflow_run":                shapeOf("action workflow_run", "", "workflow_run", "updated_at"),
 
-	eventInstallation:           shapeOf("action installation", "repositories_added"),
-	"installation_repositories": shapeOf("action installation repositories_added repositories_removed", ""),
+	// A suspension has a time, nothing else that happens to an installation has.
+	eventInstallation: shapeOf("action installation", "repositories_added", "installation", "suspended_at"),
+	eventRepositories: shapeOf("action installation repositories_added repositories_removed", ""),
 	// secret_scanning_alert is "revoked" too.
 	eventAuthorization: shapeOf("action sender", "repository"),
 }
@@ -232,7 +234,7 @@ func (a *App) account(event string, installation, sender []byte) (string, error)
 func (a *App) LifecycleTypes() []string {
 	switch a.cfg.Mode {
 	case ModeInstallation:
-		return []string{eventInstallation}
+		return []string{eventInstallation, eventRepositories}
 	case ModeUser:
 		return []string{eventAuthorization}
 	}
@@ -240,8 +242,10 @@ func (a *App) LifecycleTypes() []string {
 }
 
 // Lifecycle implements providers.LifecycleReader. A created installation binds
-// nothing: only a user's callback does.
-func (a *App) Lifecycle(ev webhook.Event, _ providers.Snapshot) (providers.Lifecycle, error) {
+// nothing: only a user's callback does. Events come in any order, and days late when
+// they were missed: one that describes an older state of the installation than what
+// is known means nothing. The end of one is never old: each has its own id.
+func (a *App) Lifecycle(ev webhook.Event, in providers.Snapshot) (providers.Lifecycle, error) {
 	var body struct {
 		Action       string       `json:"action"`
 		Installation installation `json:"installation"`
@@ -258,11 +262,21 @@ func (a *App) Lifecycle(ev webhook.Event, _ providers.Snapshot) (providers.Lifec
 		l.Kind = providers.Suspended
 	case "installation unsuspend":
 		l.Kind = providers.Resumed
-	case "installation new_permissions_accepted":
+	case "installation new_permissions_accepted", "installation_repositories added", "installation_repositories removed":
+		l.Kind = providers.Regranted
 	default:
 		return providers.Lifecycle{}, nil
 	}
-	var err error
+	known, err := ReadAccount(in)
+	if err != nil {
+		return providers.Lifecycle{}, err
+	}
+	if at := body.Installation.UpdatedAt.Time; !at.IsZero() && at.Before(known.UpdatedAt) {
+		return providers.Lifecycle{}, nil
+	}
+	if body.Installation.AppID != a.cfg.AppID {
+		return l, nil // not described in full
+	}
 	l.ProviderData, err = a.providerData(body.Installation)
 	return l, err
 }
