@@ -52,7 +52,10 @@ type Change struct {
 	Provider      string     `json:"provider"`
 	Label         string     `json:"label,omitempty"`
 	ExternalID    string     `json:"externalId,omitempty"`
-	Status        Status     `json:"status"`
+	// PreviousExternalID is the account before, where a tenant connected another
+	// one in its place; else "".
+	PreviousExternalID string `json:"previousExternalId,omitempty"`
+	Status             Status `json:"status"`
 	// Reason is a short code, "" when there is none.
 	Reason string `json:"reason,omitempty"`
 	// Since is when renewing began to fail, for refresh_failing and recovered.

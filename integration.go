@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/saas-integrations/integrations/providers"
@@ -107,7 +106,7 @@ const (
 // Disconnect ends an integration: its tokens are removed here first, so that no
 // call goes out any more, then its webhook endpoints; then its subscriptions are
 // ended and the grant is revoked at the provider, if the provider can do that and
-// no integration uses the account by then. What fails at the provider is logged, not
+// no integration that is in use would lose its grant by it. What fails at the provider is logged, not
 // returned: the tenant is disconnected all the same, also if ctx ends meanwhile.
 // Other replicas notice within Config.CacheFor. Disconnecting twice is no error; an
 // unknown integration is an error wrapping [ErrNotConnected], one whose tokens keep
@@ -156,66 +155,6 @@ func (m *Manager) wipe(ctx context.Context, tenant, id string) (store.Integratio
 		}
 	}
 	return store.Integration{}, fmt.Errorf("%w: the integration keeps changing", ErrConflict)
-}
-
-// endAtProvider ends the subscriptions and the grant of a row that was wiped, best
-// effort.
-func (m *Manager) endAtProvider(ctx context.Context, in store.Integration, subs []providers.Subscription) {
-	p := m.providers[in.Provider]
-	if p == nil || len(in.AccessToken) == 0 {
-		return
-	}
-	access, refresh, err := token.OpenGrant(m.cfg.Cipher, in)
-	if err != nil {
-		m.notEnded(ctx, in, err)
-		return
-	}
-	r := providers.Revocation{
-		ExternalID: in.ExternalID, AccessToken: access, RefreshToken: refresh, ProviderData: in.ProviderData,
-		Subscriptions: subs, Client: m.client, HTTP: p.http,
-	}
-	if p.ender != nil && len(subs) > 0 {
-		m.notEnded(ctx, in, p.ender.EndSubscriptions(ctx, r))
-	}
-	m.revoke(ctx, p, in, r)
-}
-
-// revoke ends a grant at the provider unless an integration uses the account, be
-// it the same one that was connected again: revoking one grant ends all of an
-// account with some providers.
-func (m *Manager) revoke(ctx context.Context, p *provider, in store.Integration, r providers.Revocation) {
-	if p.revoker == nil {
-		return
-	}
-	r.Subscriptions = nil
-	others, err := m.cfg.Store.FindByExternal(ctx, in.Provider, in.ExternalID)
-	if err == nil {
-		if slices.ContainsFunc(others, func(o store.Integration) bool {
-			return o.Status != store.Disconnected && o.Status != store.Revoked
-		}) {
-			return
-		}
-		err = p.revoker.Revoke(ctx, r)
-	}
-	m.notEnded(ctx, in, err)
-}
-
-// revokeOrphan ends a grant that a refresh brought for a row that was
-// disconnected meanwhile. Nobody else knows of it.
-func (m *Manager) revokeOrphan(ctx context.Context, in store.Integration, g token.Grant) {
-	if p := m.providers[in.Provider]; p != nil {
-		m.revoke(ctx, p, in, providers.Revocation{
-			ExternalID: in.ExternalID, AccessToken: g.AccessToken, RefreshToken: g.RefreshToken,
-			ProviderData: in.ProviderData, Client: m.client, HTTP: p.http,
-		})
-	}
-}
-
-func (m *Manager) notEnded(ctx context.Context, in store.Integration, err error) {
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		m.log.WarnContext(ctx, "integrations: grant or subscriptions were not ended at the provider",
-			"provider", in.Provider, "tenant", in.TenantID, "integration", in.ID, "error", err)
-	}
 }
 
 func (m *Manager) view(in store.Integration) Integration {

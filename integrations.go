@@ -83,7 +83,12 @@ type Config struct {
 	// AllowLabel decides whether an identity may connect a provider under a
 	// label other than "". Nil refuses all.
 	AllowLabel func(ctx context.Context, who Identity, key, label string) bool
-	// AllowAccountChange lets a reconnect land on another external account.
+	// AllowAccountChange lets a reconnect land on another external account. The
+	// integration keeps its id, label and metadata; its webhook endpoints,
+	// subscriptions and checkpoints were of the account before and go with it, and
+	// the grant of that is revoked as in [Manager.Disconnect]. The [Change] names
+	// both accounts. By default such a reconnect ends with "account_mismatch" and
+	// changes nothing.
 	AllowAccountChange bool
 	// AllowInsecureLocalhost accepts an http://localhost BaseURL, for
 	// development. Cookies are not Secure then.
@@ -148,6 +153,7 @@ type provider struct {
 	sites      providers.SiteReader
 	renewals   providers.SubscriptionRenewer
 	ender      providers.SubscriptionEnder
+	sharer     providers.GrantSharer
 	receiver   *webhook.Receiver // nil without webhooks
 	redirect   string
 	webhookURL string // once for all connections
@@ -322,6 +328,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.sites, _ = p.(providers.SiteReader)
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	r.ender, _ = p.(providers.SubscriptionEnder)
+	r.sharer, _ = p.(providers.GrantSharer)
 	if err := m.addReceiver(r, budget); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ var (
 
 func (p *oauth2Provider) Info() Info {
 	return Info{
-		Key: p.cfg.Key, Kind: p.cfg.Key, Name: p.cfg.Name, Hosts: p.cfg.Hosts, Scopes: p.cfg.Scopes,
+		Key: p.cfg.Key, Kind: p.cfg.Key, App: p.cfg.ClientID, Name: p.cfg.Name, Hosts: p.cfg.Hosts, Scopes: p.cfg.Scopes,
 		PKCE: !p.cfg.DisablePKCE, RedirectURL: p.cfg.RedirectURL, Issuer: p.cfg.Issuer,
 	}
 }

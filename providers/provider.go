@@ -49,6 +49,10 @@ type Info struct {
 	// Kind is the adapter's own name, equal for all registrations of one
 	// adapter.
 	Kind string
+	// App is the provider's id of the app, its client id. Registrations of one Kind
+	// and App share their grants: none is revoked while another's would end with
+	// it. "" shares with none.
+	App string
 	// Name is for people: "Slack".
 	Name string
 	// Hosts are where the bearer token may be sent: exact host names, or
@@ -223,6 +227,16 @@ type (
 		// place, under the same name. An error wrapping [ErrNotFound] means that
 		// it cannot be renewed any more: it is forgotten.
 		RenewSubscription(ctx context.Context, conn *Connection, s Subscription) (Subscription, error)
+	}
+
+	// GrantSharer knows what ends with a grant. Without it revoking one is taken
+	// to end all that the app was granted by the same account, so that none is
+	// revoked while another integration of the account is in use.
+	GrantSharer interface {
+		// SharesGrant reports whether Revoke, given a grant of in, may also end the
+		// grant of other, an integration of the same account and app; or of the same
+		// integration with a newer grant.
+		SharesGrant(in, other Snapshot) bool
 	}
 
 	// SubscriptionEnder ends an integration's subscriptions at the provider when

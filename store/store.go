@@ -75,7 +75,9 @@ type Integrations interface {
 	// provider, whose account has given that name up. If another row holds
 	// c.ExclusiveKey nothing changes and the error wraps [ErrTaken]; of any
 	// number of concurrent calls with one exclusive key exactly one succeeds.
-	// c.Change is inserted in the same transaction.
+	// c.Change is inserted in the same transaction. With c.Moved whatever the store
+	// keeps for the integration as [Checkpoints] and [Endpoints] is removed in the
+	// same transaction: it was of the account before.
 	Connect(ctx context.Context, c Connect) (Integration, error)
 
 	// Get returns one integration, or an error wrapping [ErrNotFound].

@@ -111,6 +111,7 @@ var (
 	_ providers.Renewer          = (*App)(nil)
 	_ token.EarlyRenewer         = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
+	_ providers.GrantSharer      = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
@@ -136,7 +137,7 @@ func New(cfg Config) *App {
 // Info implements providers.Provider.
 func (a *App) Info() providers.Info {
 	i := providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "GitHub", Hosts: a.site.hosts(), PKCE: true, RedirectURL: a.cfg.RedirectURL,
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "GitHub", Hosts: a.site.hosts(), PKCE: true, RedirectURL: a.cfg.RedirectURL,
 	}
 	if a.cfg.Mode == ModeOAuthApp {
 		i.Scopes = a.cfg.Scopes

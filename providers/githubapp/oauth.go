@@ -328,6 +328,16 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	return err
 }
 
+// SharesGrant implements providers.GrantSharer: a revocation ends one token, and
+// every connect makes one of its own. Removing an installation ends all of it.
+func (a *App) SharesGrant(_, other providers.Snapshot) bool {
+	if a.cfg.Mode != ModeInstallation || !a.cfg.UninstallOnDisconnect {
+		return false
+	}
+	acc, err := ReadAccount(other)
+	return err != nil || acc.AppID != 0 // of an installation
+}
+
 // Land implements providers.Lander: who installs or changes the App at GitHub
 // comes back without a state.
 func (a *App) Land(q url.Values) (providers.Landing, bool) {

@@ -146,7 +146,7 @@ func New(cfg Config) *App {
 // something is missing, so the optional ones are not among them.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "HubSpot", Hosts: []string{apiHost}, Scopes: slices.Clone(a.cfg.Scopes),
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "HubSpot", Hosts: []string{apiHost}, Scopes: slices.Clone(a.cfg.Scopes),
 		PKCE: a.cfg.PKCE, RedirectURL: a.cfg.RedirectURL,
 	}
 }

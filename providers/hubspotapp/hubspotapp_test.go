@@ -137,7 +137,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 func TestInfo(t *testing.T) {
 	a := app(func(c *hubspotapp.Config) { c.Key, c.PKCE, c.OptionalScopes = "hubspot_eu", true, []string{"tickets"} })
 	want := providers.Info{
-		Key: "hubspot_eu", Kind: "hubspot", Name: "HubSpot", Hosts: []string{"api.hubapi.com"},
+		Key: "hubspot_eu", Kind: "hubspot", App: "id-1", Name: "HubSpot", Hosts: []string{"api.hubapi.com"},
 		Scopes: []string{"oauth", "crm.objects.contacts.read"}, PKCE: true,
 	}
 	require.Equal(t, want, a.Info())

@@ -110,7 +110,7 @@ func New(cfg Config) *App {
 // Info implements providers.Provider.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Jira", Hosts: []string{apiHost},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Jira", Hosts: []string{apiHost},
 		Scopes: slices.Clone(a.cfg.Scopes), PKCE: a.cfg.PKCE, RedirectURL: a.cfg.RedirectURL,
 	}
 }

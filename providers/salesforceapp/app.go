@@ -106,6 +106,7 @@ var (
 	_ providers.Provider         = (*App)(nil)
 	_ providers.Renewer          = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
+	_ providers.GrantSharer      = (*App)(nil)
 	_ providers.SiteReader       = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
@@ -135,7 +136,7 @@ func New(cfg Config) *App {
 // below salesforce.com.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Salesforce", Hosts: []string{"*." + domain},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Salesforce", Hosts: []string{"*." + domain},
 		Scopes: slices.Clone(a.cfg.Scopes), PKCE: true, RedirectURL: a.cfg.RedirectURL,
 	}
 }

@@ -162,6 +162,11 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	return err
 }
 
+// SharesGrant implements providers.GrantSharer: every approval makes a grant of its
+// own. A user has five of one app at most, and the sixth ends the oldest, so one
+// that was replaced is revoked although the org is in use.
+func (a *App) SharesGrant(providers.Snapshot, providers.Snapshot) bool { return false }
+
 func (a *App) request(host string, form url.Values, read func(token.Answer) (token.Grant, error)) token.Request {
 	return token.Request{
 		URL: "https://" + host + tokenPath, Form: form, AuthStyle: oauth2.AuthStyleInParams,

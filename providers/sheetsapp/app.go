@@ -125,7 +125,7 @@ func New(cfg Config) *App {
 // Info implements providers.Provider.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Google Sheets", Hosts: []string{sheetsHost, driveHost},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Google Sheets", Hosts: []string{sheetsHost, driveHost},
 		Scopes: slices.Clone(a.cfg.Scopes), PKCE: true, RedirectURL: a.cfg.RedirectURL,
 	}
 }

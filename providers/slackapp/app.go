@@ -72,6 +72,7 @@ var (
 	_ providers.Provider         = (*App)(nil)
 	_ providers.Renewer          = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
+	_ providers.GrantSharer      = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
@@ -97,7 +98,7 @@ func New(cfg Config) *App {
 // files, files.slack.com; slack-go keeps to the same rule (v0.35.0).
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Slack", Hosts: []string{"slack.com", "*.slack.com"},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Slack", Hosts: []string{"slack.com", "*.slack.com"},
 		Scopes: slices.Clone(a.scopes()), PKCE: a.cfg.PKCE, RedirectURL: a.cfg.RedirectURL,
 	}
 }
@@ -126,6 +127,12 @@ func (a *App) Validate() error {
 	}
 	return f.Err()
 }
+
+// Kinds of token, as Workspace.TokenType.
+const (
+	tokenBot  = "bot"
+	tokenUser = "user"
+)
 
 // Workspace is what an install told about itself, kept as ProviderData.
 type Workspace struct {

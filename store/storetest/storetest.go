@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("Checkpoints", s.checkpoints)
 	t.Run("Endpoints", s.endpoints)
 	t.Run("Subscriptions", s.subscriptions)
+	t.Run("Moved", s.moved)
 	t.Run("Admin", s.admin)
 }
 
