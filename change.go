@@ -18,7 +18,8 @@ const (
 	// ChangeConnected: a tenant connected an account, for the first time or after
 	// a disconnect.
 	ChangeConnected ChangeKind = "connected"
-	// ChangeReconnected: a tenant replaced the grant of a connected account.
+	// ChangeReconnected: a tenant replaced the grant of a connected account, for
+	// example to grant more scopes.
 	ChangeReconnected ChangeKind = "reconnected"
 	// ChangeNeedsReconnect: the provider refused the grant for good.
 	ChangeNeedsReconnect ChangeKind = "needs_reconnect"
@@ -36,7 +37,7 @@ const (
 	ChangeRefreshFailing ChangeKind = "refresh_failing"
 	// ChangeRecovered: renewing works again after a refresh_failing.
 	ChangeRecovered ChangeKind = "recovered"
-	// ChangeScopes: the provider granted other scopes than before.
+	// ChangeScopes: the provider granted other scopes than before, without a connect.
 	ChangeScopes ChangeKind = "scopes_changed"
 )
 
@@ -56,6 +57,10 @@ type Change struct {
 	// one in its place; else "".
 	PreviousExternalID string `json:"previousExternalId,omitempty"`
 	Status             Status `json:"status"`
+	// Scopes are those granted now, and MissingScopes those that are wanted and were
+	// not, for connected, reconnected and scopes_changed.
+	Scopes        []string `json:"scopes,omitempty"`
+	MissingScopes []string `json:"missingScopes,omitempty"`
 	// Reason is a short code, "" when there is none.
 	Reason string `json:"reason,omitempty"`
 	// Since is when renewing began to fail, for refresh_failing and recovered.

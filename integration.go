@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/store"
 	"github.com/saas-integrations/integrations/token"
 )
@@ -160,12 +159,9 @@ func (m *Manager) wipe(ctx context.Context, tenant, id string) (store.Integratio
 func (m *Manager) view(in store.Integration) Integration {
 	v := Integration{
 		ID: in.ID, TenantID: in.TenantID, Provider: in.Provider, Label: in.Label,
-		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes,
+		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes, MissingScopes: m.missing(in.Provider, in.Scopes),
 		GrantEndsAt: in.RefreshExpiresAt, FailingSince: in.RefreshFailingSince, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
 		Version: in.Version, ConnectedAt: in.ConnectedAt, CreatedAt: in.CreatedAt, UpdatedAt: in.UpdatedAt,
-	}
-	if p := m.providers[in.Provider]; p != nil {
-		v.MissingScopes = providers.MissingScopes(p.info.Scopes, in.Scopes)
 	}
 	if !v.FailingSince.IsZero() {
 		v.FailingCode = in.RefreshError

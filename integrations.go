@@ -142,21 +142,22 @@ type Manager struct {
 // provider is a registered Provider with its abilities looked up once.
 type provider struct {
 	providers.Provider
-	info       providers.Info
-	hosts      providers.Hosts
-	http       *http.Client // to the provider's hosts, without a token
-	renewer    providers.Renewer
-	revoker    providers.Revoker
-	lifecycle  providers.LifecycleReader
-	classifier providers.AnswerClassifier
-	lander     providers.Lander
-	sites      providers.SiteReader
-	renewals   providers.SubscriptionRenewer
-	ender      providers.SubscriptionEnder
-	sharer     providers.GrantSharer
-	receiver   *webhook.Receiver // nil without webhooks
-	redirect   string
-	webhookURL string // once for all connections
+	info        providers.Info
+	hosts       providers.Hosts
+	http        *http.Client // to the provider's hosts, without a token
+	renewer     providers.Renewer
+	revoker     providers.Revoker
+	lifecycle   providers.LifecycleReader
+	classifier  providers.AnswerClassifier
+	lander      providers.Lander
+	sites       providers.SiteReader
+	renewals    providers.SubscriptionRenewer
+	ender       providers.SubscriptionEnder
+	sharer      providers.GrantSharer
+	permissions providers.PermissionsPage
+	receiver    *webhook.Receiver // nil without webhooks
+	redirect    string
+	webhookURL  string // once for all connections
 }
 
 // New checks the configuration and the store and returns a Manager. All faults
@@ -329,6 +330,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	r.ender, _ = p.(providers.SubscriptionEnder)
 	r.sharer, _ = p.(providers.GrantSharer)
+	r.permissions, _ = p.(providers.PermissionsPage)
 	if err := m.addReceiver(r, budget); err != nil {
 		return err
 	}

@@ -44,16 +44,11 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	if err != nil {
 		return old, err
 	}
-	scopes := a.Grant.Scopes
-	if scopes == nil {
-		// RFC 6749 section 5.1: an answer without scope granted what was asked.
-		scopes = flow.Scopes
-	}
 	c := store.Connect{
 		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen,
 		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
 		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID),
-		Scopes:    scopes, ProviderData: a.ProviderData, Moved: old.moved,
+		Scopes:    a.Grant.Scopes, ProviderData: a.ProviderData, Moved: old.moved,
 	}
 	if a.Exclusive {
 		c.ExclusiveKey = p.info.Key + "|" + a.ExternalID
@@ -62,7 +57,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 		return old, err
 	}
 	connected := store.Integration{ID: c.ID, TenantID: c.TenantID, Provider: c.Provider, Label: c.Label, ExternalID: c.ExternalID}
-	change := Change{Kind: kind}
+	change := Change{Kind: kind, Scopes: a.Grant.Scopes, MissingScopes: m.missing(p.info.Key, a.Grant.Scopes)}
 	if old.moved {
 		change.PreviousExternalID = old.ExternalID
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,15 +48,18 @@ type GitHub struct {
 	userIDs       map[string]int64
 	mints         int
 	quota         int
+	minted        map[string]map[string]string // permissions by token
 }
 
 type githubInstallation struct {
 	id, appID int64
 	login     string
 	users     []string // who may manage it
-	repos     []*githubRepo
-	suspended bool
-	gone      bool
+	// permissions are those accepted. Tokens have them as they were.
+	permissions map[string]string
+	repos       []*githubRepo
+	suspended   bool
+	gone        bool
 }
 
 // githubKey is one for the process: making one takes long and nothing is secret
@@ -72,7 +76,7 @@ func newGitHub(k *Kit) *GitHub {
 	g := &GitHub{
 		Tokens: newTokenServer("ghu_"), kit: k, clientID: "Iv1." + randomHex(), clientSecret: "secret-" + randomHex(),
 		webhookSecret: randomHex(), key: githubKey(), nextID: 1000, installations: map[int64]*githubInstallation{},
-		userIDs: map[string]int64{}, quota: 5000,
+		userIDs: map[string]int64{}, quota: 5000, minted: map[string]map[string]string{},
 	}
 	g.Tokens.SetLife(8 * time.Hour)
 	g.Tokens.killsAccess = true
@@ -139,7 +143,7 @@ func (g *GitHub) installAs(app int64, account, user string, repos []string) int6
 	if len(repos) == 0 {
 		repos = []string{"api", "web"}
 	}
-	in := &githubInstallation{id: g.nextID, appID: app, login: account, users: []string{user}}
+	in := &githubInstallation{id: g.nextID, appID: app, login: account, users: []string{user}, permissions: permissions()}
 	for _, name := range repos {
 		g.addRepo(in, name)
 	}
@@ -152,6 +156,16 @@ func (g *GitHub) Uninstall(id int64) int {
 	g.change(id, func(in *githubInstallation) { in.gone = true })
 	g.Tokens.Revoke(strconv.FormatInt(id, 10))
 	return g.Deliver("installation", g.lifecycle(id, "deleted"))
+}
+
+// Accept grants an installation further permissions, by name and level, as its
+// administrators do when the App's settings ask for them; the Manager is told.
+func (g *GitHub) Accept(id int64, permissions map[string]string) int {
+	g.change(id, func(in *githubInstallation) {
+		in.permissions = maps.Clone(in.permissions)
+		maps.Copy(in.permissions, permissions)
+	})
+	return g.Deliver("installation", g.lifecycle(id, "new_permissions_accepted"))
 }
 
 // Suspend pauses an installation, Unsuspend ends the pause; the Manager is told.
@@ -200,8 +214,10 @@ func (g *GitHub) PushBody(id int64, repo, ref string) []byte {
 
 func (g *GitHub) lifecycle(id int64, action string) []byte {
 	return mustJSON(map[string]any{
-		"action":       action,
-		"installation": map[string]any{"id": id, "app_id": githubAppID, "account": map[string]any{"login": g.login(id), "type": "Organization"}},
+		"action": action,
+		"installation": map[string]any{
+			"id": id, "app_id": githubAppID, "account": map[string]any{"login": g.login(id), "type": "Organization"}, "permissions": g.permissionsOf(id),
+		},
 		"repositories": []any{}, "sender": map[string]any{"id": 7, "login": "someone"},
 	})
 }
@@ -217,6 +233,15 @@ func (g *GitHub) repoID(id int64, name string) int64 {
 		}
 	})
 	return repo
+}
+
+func (g *GitHub) permissionsOf(id int64) map[string]string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if in := g.installations[id]; in != nil {
+		return in.permissions
+	}
+	return nil
 }
 
 func (g *GitHub) login(id int64) string {
@@ -291,7 +316,7 @@ func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		answer.Set("access_token", out.access)
 		answer.Set("token_type", "bearer")
-		answer.Set("scope", "")
+		answer.Set("scope", strings.Join(normalized(out.scopes), ","))
 		if out.life > 0 {
 			answer.Set("expires_in", strconv.Itoa(int(out.life.Seconds())))
 		}
@@ -313,6 +338,12 @@ func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeJSON(w, http.StatusOK, m)
+}
+
+// normalized leaves out scopes that others include, as GitHub does.
+func normalized(scopes []string) []string {
+	parts := map[string]string{"user:email": "user", "read:user": "user", "public_repo": "repo", "repo:status": "repo", "read:org": "admin:org"}
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(scopes, parts[s]) })
 }
 
 // withRate puts the rate headers on every answer of the API.

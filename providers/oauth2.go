@@ -30,6 +30,8 @@ type OAuth2Config struct {
 	Endpoint oauth2.Endpoint
 	// Scopes are those the host wants.
 	Scopes []string
+	// OptionalScopes are asked for by an upgrade only, and not missed.
+	OptionalScopes []string
 	// ScopeSeparator joins scopes in the authorize URL. Defaults to a space.
 	ScopeSeparator string
 	// AuthParams are added to the authorize URL, for example access_type=offline.
@@ -91,7 +93,7 @@ var (
 
 func (p *oauth2Provider) Info() Info {
 	return Info{
-		Key: p.cfg.Key, Kind: p.cfg.Key, App: p.cfg.ClientID, Name: p.cfg.Name, Hosts: p.cfg.Hosts, Scopes: p.cfg.Scopes,
+		Key: p.cfg.Key, Kind: p.cfg.Key, App: p.cfg.ClientID, Name: p.cfg.Name, Hosts: p.cfg.Hosts, Scopes: p.cfg.Scopes, OptionalScopes: p.cfg.OptionalScopes,
 		PKCE: !p.cfg.DisablePKCE, RedirectURL: p.cfg.RedirectURL, Issuer: p.cfg.Issuer,
 	}
 }

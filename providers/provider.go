@@ -61,6 +61,9 @@ type Info struct {
 	// Scopes are those the host wants. An integration without one of them is
 	// shown as missing it.
 	Scopes []string
+	// OptionalScopes are further ones that a connect may ask for when the host
+	// says so. They are not missed.
+	OptionalScopes []string
 	// PKCE says that the authorize URL carries a code challenge (RFC 7636, S256).
 	PKCE bool
 	// RedirectURL replaces BaseURL/{key}/callback for hosts that registered
@@ -220,6 +223,14 @@ type (
 		SiteOf(s Snapshot) string
 	}
 
+	// PermissionsPage is for providers where an account's administrators grant an
+	// app more at a page of the provider's own, not by connecting again.
+	PermissionsPage interface {
+		// PermissionsURL is that page for an integration. An error wrapping
+		// errors.ErrUnsupported means that scopes are asked for by connecting.
+		PermissionsURL(s Snapshot) (string, error)
+	}
+
 	// SubscriptionRenewer renews what an integration subscribed to before the
 	// provider ends it.
 	SubscriptionRenewer interface {
@@ -279,6 +290,9 @@ type Lifecycle struct {
 	// ProviderData and Scopes replace the stored ones when not nil.
 	ProviderData json.RawMessage
 	Scopes       []string
+	// Renew says that tokens of before do not have what was granted now: another
+	// one is got at once.
+	Renew bool
 }
 
 // LifecycleKind says what happened.

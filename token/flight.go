@@ -25,7 +25,8 @@ func share[T any](ctx context.Context, v *Vault, g *singleflight.Group, key stri
 		if r.Err != nil {
 			return none, r.Err
 		}
-		return r.Val.(T), nil
+		val, _ := r.Val.(T) // a nil interface has no type
+		return val, nil
 	}
 }
 

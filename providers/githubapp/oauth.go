@@ -48,7 +48,7 @@ func (a *App) AuthorizeURL(p providers.Authorize) (string, error) {
 	}
 	q := p.Query(a.cfg.ClientID)
 	if a.cfg.Mode == ModeOAuthApp {
-		q.Set("scope", strings.Join(p.Scopes, " "))
+		q.Set("scope", strings.Join(leastScopes(p.Scopes), " "))
 	}
 	return a.site.authorizeURL() + "?" + q.Encode(), nil
 }
@@ -99,8 +99,8 @@ func (a *App) bindUser(ctx context.Context, x providers.Exchange, g token.Grant)
 	if err != nil {
 		return providers.Account{}, err
 	}
-	if a.cfg.Mode == ModeUser {
-		g.Scopes = []string{} // permissions take their place
+	if a.cfg.Mode == ModeOAuthApp {
+		g.Scopes = allScopes(g.Scopes) // none is an empty text
 	}
 	return providers.Account{ExternalID: strconv.FormatInt(who.ID, 10), Grant: g, ProviderData: data}, nil
 }
@@ -273,8 +273,9 @@ func bearerHeader(bearer string) http.Header {
 
 func decodeMinted(t token.Answer) (token.Grant, error) {
 	var ans struct {
-		Token     string    `json:"token"`
-		ExpiresAt time.Time `json:"expires_at"`
+		Token       string            `json:"token"`
+		ExpiresAt   time.Time         `json:"expires_at"`
+		Permissions map[string]string `json:"permissions"`
 	}
 	if json.Unmarshal(t.Body, &ans) != nil || ans.Token == "" {
 		return token.Grant{}, errAnswer
@@ -284,7 +285,7 @@ func decodeMinted(t token.Answer) (token.Grant, error) {
 	if d, err := http.ParseTime(t.Header.Get("Date")); err == nil {
 		now = d
 	}
-	g := token.Grant{AccessToken: token.NewSecret(ans.Token), Scopes: []string{}}
+	g := token.Grant{AccessToken: token.NewSecret(ans.Token), Scopes: permissionScopes(ans.Permissions)}
 	if !ans.ExpiresAt.IsZero() {
 		g.ExpiresIn = max(ans.ExpiresAt.Sub(now), time.Second)
 	}

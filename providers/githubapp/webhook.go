@@ -262,6 +262,8 @@ func (a *App) Lifecycle(ev webhook.Event, _ providers.Snapshot) (providers.Lifec
 	default:
 		return providers.Lifecycle{}, nil
 	}
+	// A token was made with the permissions of its time.
+	l.Scopes, l.Renew = permissionScopes(body.Installation.Permissions), body.Action == "new_permissions_accepted"
 	var err error
 	l.ProviderData, err = a.providerData(body.Installation)
 	return l, err

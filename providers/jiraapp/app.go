@@ -60,6 +60,8 @@ type Config struct {
 	// read:jira-user; dynamic webhooks need manage:jira-webhook and read:jira-work.
 	// offline_access is added.
 	Scopes []string
+	// OptionalScopes are asked for by an upgrade only, and not missed.
+	OptionalScopes []string
 	// RedirectURL replaces BaseURL/{key}/callback.
 	RedirectURL string
 	// PKCE sends a code challenge. Atlassian does not document it for 3LO.
@@ -102,7 +104,7 @@ func New(cfg Config) *App {
 	a := &App{secret: token.NewSecret(cfg.ClientSecret)}
 	a.verifier, a.fault = newVerifier(append([]string{cfg.ClientSecret}, cfg.PreviousClientSecrets...))
 	cfg.ClientSecret, cfg.PreviousClientSecrets = "", nil
-	cfg.Scopes = slices.Clone(cfg.Scopes)
+	cfg.Scopes, cfg.OptionalScopes = slices.Clone(cfg.Scopes), slices.Clone(cfg.OptionalScopes)
 	a.cfg = cfg
 	return a
 }
@@ -112,6 +114,7 @@ func (a *App) Info() providers.Info {
 	return providers.Info{
 		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Jira", Hosts: []string{apiHost},
 		Scopes: slices.Clone(a.cfg.Scopes), PKCE: a.cfg.PKCE, RedirectURL: a.cfg.RedirectURL,
+		OptionalScopes: slices.Clone(a.cfg.OptionalScopes),
 	}
 }
 
@@ -120,6 +123,7 @@ func (a *App) Validate() error {
 	f := providers.NewFaults("jiraapp", a.cfg.Key)
 	f.App(a.cfg.ClientID, a.secret, a.cfg.RedirectURL)
 	f.Scopes(a.cfg.Scopes)
+	f.Scopes(a.cfg.OptionalScopes)
 	if !slices.ContainsFunc(a.cfg.Scopes, isJiraScope) {
 		f.Add("Scopes has no scope of Jira: without one there is no site to connect")
 	}

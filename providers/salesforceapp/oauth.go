@@ -28,6 +28,9 @@ const (
 const (
 	scopeRefresh = "refresh_token"
 	scopeOffline = "offline_access"
+
+	scopeAPI  = "api"
+	scopeFull = "full" // all but scopeRefresh
 )
 
 // AuthorizeURL implements providers.Provider. Authorize.Site is a place as in
