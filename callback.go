@@ -101,14 +101,22 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request, p *provider, 
 	// The code works once: a browser that goes away must not lose the grant.
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	code, account, err := m.finish(ctx, p, flow, q)
+	end, account, err := m.finish(ctx, p, flow, q)
 	if err == nil && account.Choices != nil {
 		if err = m.offer(w, r, p, flow, account); err == nil {
 			return
 		}
-		code = codeInternal
+		end.code = codeInternal
 	}
-	m.finished(w, r, p, flow, code, err)
+	m.finished(w, r, p, flow, end, err)
+}
+
+// ending is what a flow ended with.
+type ending struct {
+	code string
+	// lacking says that the account was connected without all the scopes that were
+	// asked for.
+	lacking bool
 }
 
 // consume spends a flow that a browser comes back with, if it is that browser's
@@ -153,12 +161,12 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // finished sends the browser to the flow's return path.
-func (m *Manager) finished(w http.ResponseWriter, r *http.Request, p *provider, flow store.Flow, code string, err error) {
-	m.observe(r.Context(), FlowEvent{Provider: p.info.Key, TenantID: flow.TenantID, UserID: flow.ActorID, Result: code, Err: err})
-	if code == codeInternal {
+func (m *Manager) finished(w http.ResponseWriter, r *http.Request, p *provider, flow store.Flow, end ending, err error) {
+	m.observe(r.Context(), FlowEvent{Provider: p.info.Key, TenantID: flow.TenantID, UserID: flow.ActorID, Result: end.code, Err: err})
+	if end.code == codeInternal {
 		m.log.ErrorContext(r.Context(), "integrations: callback failed", "provider", p.info.Key, "error", err)
 	}
-	redirect(w, returnURL(flow.ReturnTo, p.info.Key, code))
+	redirect(w, returnURL(flow.ReturnTo, p.info.Key, end))
 }
 
 // refuse answers a callback that nothing comes of.
@@ -179,7 +187,7 @@ func (m *Manager) land(w http.ResponseWriter, r *http.Request, p *provider, q ur
 			if l.OfferConnect {
 				m.connectButton(w, p, nil)
 			} else {
-				redirect(w, returnURL(m.cfg.ReturnTo, p.info.Key, resultCode(l.Result)))
+				redirect(w, returnURL(m.cfg.ReturnTo, p.info.Key, ending{code: resultCode(l.Result)}))
 			}
 			return
 		}
@@ -187,11 +195,13 @@ func (m *Manager) land(w http.ResponseWriter, r *http.Request, p *provider, q ur
 	m.refuse(w, r, p, Identity{}, http.StatusBadRequest, codeState, ErrInvalid)
 }
 
-// finish exchanges the code and stores the account. It returns the result code
-// of the flow and the cause of a failure, or an account with Choices that
-// somebody has to pick from.
-func (m *Manager) finish(ctx context.Context, p *provider, flow store.Flow, q url.Values) (string, providers.Account, error) {
-	fail := func(code string, err error) (string, providers.Account, error) { return code, providers.Account{}, err }
+// finish exchanges the code and stores the account. It returns what the flow ended
+// with and the cause of a failure, or an account with Choices that somebody has to
+// pick from.
+func (m *Manager) finish(ctx context.Context, p *provider, flow store.Flow, q url.Values) (ending, providers.Account, error) {
+	fail := func(code string, err error) (ending, providers.Account, error) {
+		return ending{code: code}, providers.Account{}, err
+	}
 	if code := q.Get("error"); code != "" {
 		if code == "access_denied" {
 			return fail(providers.RefusedDenied, &providers.Refusal{Code: providers.RefusedDenied})
@@ -222,36 +232,40 @@ func (m *Manager) finish(ctx context.Context, p *provider, flow store.Flow, q ur
 		case !ok && flow.ExpectExternalID != "":
 			return fail(codeMismatch, ErrAccountMismatch)
 		case !ok:
-			return codeConnected, account, nil
+			return ending{code: codeConnected}, account, nil
 		}
 		account = picked
 	}
-	code, err := m.bind(ctx, p, flow, account)
-	return code, providers.Account{}, err
+	end, err := m.bind(ctx, p, flow, account)
+	return end, providers.Account{}, err
 }
 
 // bind stores an account as what the flow was for.
-func (m *Manager) bind(ctx context.Context, p *provider, flow store.Flow, account providers.Account) (string, error) {
+func (m *Manager) bind(ctx context.Context, p *provider, flow store.Flow, account providers.Account) (ending, error) {
 	if account.ExternalID == "" || len(account.ExternalID) > 191 || len(account.Alias) > 191 || account.Grant.AccessToken.IsZero() {
-		return codeInternal, fmt.Errorf("integrations: provider %s returned no account or no token", p.info.Key)
+		return ending{code: codeInternal}, fmt.Errorf("integrations: provider %s returned no account or no token", p.info.Key)
 	}
 	if flow.ExpectExternalID != "" && account.ExternalID != flow.ExpectExternalID {
-		return codeMismatch, ErrAccountMismatch
+		return ending{code: codeMismatch}, ErrAccountMismatch
+	}
+	if account.Grant.Scopes == nil {
+		// RFC 6749 section 5.1: an answer without scope granted what was asked.
+		account.Grant.Scopes = flow.Scopes
 	}
 	switch err := m.connect(ctx, p, flow, account); {
 	case errors.Is(err, store.ErrTaken):
-		return codeTaken, ErrAccountTaken
+		return ending{code: codeTaken}, ErrAccountTaken
 	case errors.Is(err, ErrAccountMismatch):
-		return codeMismatch, ErrAccountMismatch
+		return ending{code: codeMismatch}, ErrAccountMismatch
 	case errors.Is(err, store.ErrNotFound):
 		// The flow went with its tenant meanwhile.
 		account.Grant.ProviderData = account.ProviderData
 		m.revokeOrphan(ctx, store.Integration{TenantID: flow.TenantID, Provider: p.info.Key, ExternalID: account.ExternalID}, account.Grant)
-		return codeState, err
+		return ending{code: codeState}, err
 	case err != nil:
-		return codeInternal, err
+		return ending{code: codeInternal}, err
 	}
-	return codeConnected, nil
+	return ending{codeConnected, len(providers.MissingScopes(flow.Scopes, account.Grant.Scopes)) > 0}, nil
 }
 
 // exchangeCode is the result code of a failed exchange.
@@ -282,84 +296,6 @@ func resultCode(code string) string {
 		}
 	}
 	return code
-}
-
-// connectTries is how often storing a grant is tried when somebody else changes
-// the same row at the same time.
-const connectTries = 5
-
-// connect stores a fresh grant as a new integration or in place of the old
-// grant of the same one.
-func (m *Manager) connect(ctx context.Context, p *provider, flow store.Flow, a providers.Account) error {
-	for try := 1; ; try++ {
-		err := m.connectOnce(ctx, p, flow, a)
-		if !errors.Is(err, store.ErrConflict) || try == connectTries {
-			return err
-		}
-	}
-}
-
-func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow, a providers.Account) error {
-	old, err := m.cfg.Store.Find(ctx, flow.TenantID, p.info.Key, flow.Label)
-	kind := ChangeReconnected
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		old = store.Integration{ID: newID()}
-		kind = ChangeConnected
-	case err != nil:
-		return err
-	case over(old):
-		kind = ChangeConnected
-	case old.ExternalID != "" && old.ExternalID != a.ExternalID && !m.cfg.AllowAccountChange:
-		// Another flow may have connected an account since this one began.
-		return ErrAccountMismatch
-	}
-	scopes := a.Grant.Scopes
-	if scopes == nil {
-		// RFC 6749 section 5.1: an answer without scope granted what was asked.
-		scopes = flow.Scopes
-	}
-	c := store.Connect{
-		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen, StateHash: flow.StateHash,
-		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
-		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID), VerifyIn: m.verifyIn(p, a.Grant, old.ID),
-		Scopes: scopes, ProviderData: a.ProviderData,
-	}
-	if p.renewer == nil {
-		// The grant ends with the token.
-		c.GrantEnd = store.EndStays
-		if c.RefreshExpiresIn == 0 {
-			c.RefreshExpiresIn = c.ExpiresIn
-		}
-	}
-	if a.Exclusive {
-		c.ExclusiveKey = p.info.Key + "|" + a.ExternalID
-	}
-	if c.AccessToken, c.RefreshToken, c.KeyID, err = token.SealGrant(m.cfg.Cipher, c.TenantID, c.Provider, c.ID, a.Grant); err != nil {
-		return err
-	}
-	connected := store.Integration{ID: c.ID, TenantID: c.TenantID, Provider: c.Provider, Label: c.Label, ExternalID: c.ExternalID}
-	if c.Change, err = m.changeTo(connected, Change{Kind: kind}); err != nil {
-		return err
-	}
-	moved := old.ExternalID != "" && old.ExternalID != a.ExternalID
-	if moved {
-		// Nothing of the old account may reach the new one.
-		m.dropEndpoints(ctx, old)
-	}
-	if _, err = m.cfg.Store.Connect(ctx, c); err != nil {
-		return err
-	}
-	if s, ok := m.cfg.Store.(store.Checkpoints); ok && moved {
-		if err := s.DeleteCheckpoints(ctx, store.Ref{TenantID: c.TenantID, ID: c.ID}); err != nil {
-			return fmt.Errorf("integrations: cursors of the account before: %w", err)
-		}
-	}
-	m.vault.Forget(c.TenantID, c.ID)
-	m.keepSoon(ctx, c.Provider, store.Ref{TenantID: c.TenantID, ID: c.ID})
-	m.wake()
-	m.endReplaced(ctx, p, old)
-	return nil
 }
 
 // newID makes the id of an integration: 16 random bytes in hex.

@@ -18,7 +18,8 @@ const (
 	// ChangeConnected: a tenant connected an account, for the first time or after
 	// a disconnect.
 	ChangeConnected ChangeKind = "connected"
-	// ChangeReconnected: a tenant replaced the grant of a connected account.
+	// ChangeReconnected: a tenant replaced the grant of a connected account, for
+	// example to grant more scopes.
 	ChangeReconnected ChangeKind = "reconnected"
 	// ChangeNeedsReconnect: the provider refused the grant for good.
 	ChangeNeedsReconnect ChangeKind = "needs_reconnect"
@@ -37,7 +38,8 @@ const (
 	ChangeRefreshFailing ChangeKind = "refresh_failing"
 	// ChangeRecovered: renewing works again after a refresh_failing.
 	ChangeRecovered ChangeKind = "recovered"
-	// ChangeScopes: the provider granted other scopes than before; or, with a reason,
+	// ChangeScopes: the provider granted other scopes than before, without a
+	// connect; or, with a reason,
 	// other permissions or other things to use them on: the repositories of a GitHub
 	// installation.
 	ChangeScopes ChangeKind = "scopes_changed"
@@ -58,7 +60,14 @@ type Change struct {
 	Provider      string     `json:"provider"`
 	Label         string     `json:"label,omitempty"`
 	ExternalID    string     `json:"externalId,omitempty"`
-	Status        Status     `json:"status"`
+	// PreviousExternalID is the account before, where a tenant connected another
+	// one in its place; else "".
+	PreviousExternalID string `json:"previousExternalId,omitempty"`
+	Status             Status `json:"status"`
+	// Scopes are those granted now, and MissingScopes those that are wanted and were
+	// not, for connected, reconnected and scopes_changed.
+	Scopes        []string `json:"scopes,omitempty"`
+	MissingScopes []string `json:"missingScopes,omitempty"`
 	// Reason is a short code, "" when there is none.
 	Reason string `json:"reason,omitempty"`
 	// Since is when renewing began to fail, for refresh_failing and recovered.

@@ -99,18 +99,18 @@ func (m *Manager) choose(w http.ResponseWriter, r *http.Request, p *provider) {
 	if !ok {
 		return
 	}
-	code, err := m.chosen(r, p, flow, r.PostForm.Get("account"))
-	m.finished(w, r, p, flow, code, err)
+	end, err := m.chosen(r, p, flow, r.PostForm.Get("account"))
+	m.finished(w, r, p, flow, end, err)
 }
 
-func (m *Manager) chosen(r *http.Request, p *provider, flow store.Flow, wanted string) (string, error) {
+func (m *Manager) chosen(r *http.Request, p *provider, flow store.Flow, wanted string) (ending, error) {
 	plain, err := m.cfg.Cipher.Open(nil, flow.Verifier, pendingBinding(flow))
 	if err != nil {
-		return codeState, err // of a flow that was not to be chosen for
+		return ending{code: codeState}, err // of a flow that was not to be chosen for
 	}
 	var g pending
 	if err := json.Unmarshal(plain, &g); err != nil {
-		return codeInternal, fmt.Errorf("integrations: choose account: %w", err)
+		return ending{code: codeInternal}, fmt.Errorf("integrations: choose account: %w", err)
 	}
 	// Another replica's clock may be ahead: a life must not grow by it.
 	waited := max(time.Since(g.Since), 0)
@@ -119,7 +119,7 @@ func (m *Manager) chosen(r *http.Request, p *provider, flow store.Flow, wanted s
 		ExpiresIn: rest(g.ExpiresIn, waited), RefreshExpiresIn: rest(g.RefreshExpiresIn, waited),
 	}}, wanted)
 	if !ok {
-		return codeMismatch, ErrAccountMismatch
+		return ending{code: codeMismatch}, ErrAccountMismatch
 	}
 	ctx, cancel := detached(r.Context())
 	defer cancel()

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/saas-integrations/integrations/crypto"
@@ -52,8 +52,14 @@ type ConnectOptions struct {
 	// Label tells several accounts of one provider apart. Anything but "" needs
 	// Config.AllowLabel.
 	Label string
-	// UpgradeScopes asks for the scopes already granted besides those wanted.
+	// UpgradeScopes asks for all scopes already granted besides those wanted. A
+	// connect without it asks again for those of them that the provider still has
+	// among its OptionalScopes.
 	UpgradeScopes bool
+	// Scopes are further ones to ask for, of the Scopes and OptionalScopes of the
+	// provider's configuration; any other is refused. Of a GitHub App they mean
+	// nothing.
+	Scopes []string
 	// Site is where at the provider the user signs in, for providers with several
 	// places: see their packages. "" is the usual one or, on a reconnect, that of
 	// the connected account.
@@ -77,9 +83,9 @@ func (e *flowError) Error() string {
 func (e *flowError) Unwrap() error { return e.cause }
 
 // ConnectHandler starts flows for one provider: GET or POST with return_to,
-// label, site and scopes=upgrade. A POST from another site is refused; a GET from
-// another site shows a page with one button. It panics for a key that no
-// provider has.
+// label, site, scopes=upgrade, and scope, which is [ConnectOptions].Scopes joined
+// by spaces. A POST from another site is refused; a GET from another site shows a
+// page with one button. It panics for a key that no provider has.
 func (m *Manager) ConnectHandler(key string) http.Handler {
 	p := m.mustProvider(key)
 	var csrf http.CrossOriginProtection
@@ -111,7 +117,7 @@ func (m *Manager) ConnectHandler(key string) http.Handler {
 		}
 		to, err := m.connectURL(w, r, p, ConnectOptions{
 			ReturnTo: r.Form.Get("return_to"), Label: r.Form.Get("label"), UpgradeScopes: r.Form.Get("scopes") == "upgrade",
-			Site: r.Form.Get("site"),
+			Site: r.Form.Get("site"), Scopes: strings.Fields(r.Form.Get("scope")),
 		})
 		if err != nil {
 			who, _ := m.cfg.Identify(r)
@@ -221,10 +227,14 @@ func (m *Manager) checkRate(ctx context.Context, tenant string) error {
 // reconnecting begins a flow by what is connected already: which scopes to ask
 // for, at which site, and which account the flow has to land on.
 func (m *Manager) reconnecting(ctx context.Context, tenant string, p *provider, opts ConnectOptions) (store.Flow, error) {
-	flow := store.Flow{Scopes: p.info.Scopes, Site: opts.Site}
+	flow := store.Flow{Site: opts.Site}
 	if len(opts.Site) > maxSite {
 		return flow, &flowError{http.StatusBadRequest, codeInvalid, fmt.Errorf("%w: site is too long", ErrInvalid)}
 	}
+	if unknown := p.undeclared(opts.Scopes); len(unknown) > 0 {
+		return flow, &flowError{http.StatusBadRequest, codeInvalid, fmt.Errorf("%w: %d scopes that the provider's configuration does not have", ErrInvalid, len(unknown))}
+	}
+	flow.Scopes = p.asking(opts, nil)
 	in, err := m.cfg.Store.Find(ctx, tenant, p.info.Key, opts.Label)
 	if errors.Is(err, store.ErrNotFound) {
 		return flow, nil
@@ -232,14 +242,7 @@ func (m *Manager) reconnecting(ctx context.Context, tenant string, p *provider, 
 	if err != nil {
 		return flow, fmt.Errorf("integrations: connect: %w", err)
 	}
-	if opts.UpgradeScopes {
-		flow.Scopes = slices.Clone(flow.Scopes)
-		for _, s := range in.Scopes {
-			if !slices.Contains(flow.Scopes, s) {
-				flow.Scopes = append(flow.Scopes, s)
-			}
-		}
-	}
+	flow.Scopes = p.asking(opts, in.Scopes)
 	if flow.Site == "" && p.sites != nil {
 		flow.Site = p.sites.SiteOf(snapshot(in))
 	}

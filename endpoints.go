@@ -204,7 +204,7 @@ func over(in store.Integration) bool {
 }
 
 // dropEndpoints removes the endpoints and subscriptions of an integration that is
-// over, or whose account is another one now, and returns the subscriptions it had.
+// over and returns the subscriptions it had.
 // What fails is logged: they lead nowhere any more.
 func (m *Manager) dropEndpoints(ctx context.Context, in store.Integration) []providers.Subscription {
 	p := m.providers[in.Provider]

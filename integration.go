@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/store"
 	"github.com/saas-integrations/integrations/token"
 )
@@ -112,9 +111,7 @@ const (
 // Disconnect ends an integration: its tokens are removed here first, so that no
 // call goes out any more, then its webhook endpoints; then its subscriptions are
 // ended and the grant is revoked at the provider, if the provider can do that and
-// no integration of any tenant uses the account by then; where the provider ends
-// one grant alone ([providers.GrantRevoker]), if none holds that very grant. What
-// fails at the provider is logged, not
+// no integration that is in use would lose its grant by it. What fails at the provider is logged, not
 // returned: the tenant is disconnected all the same, also if ctx ends meanwhile.
 // Other replicas notice within Config.CacheFor. Disconnecting twice is no error; an
 // unknown integration is an error wrapping [ErrNotConnected], one whose tokens keep
@@ -172,12 +169,9 @@ func (m *Manager) wipe(ctx context.Context, tenant, id string) (store.Integratio
 func (m *Manager) view(in store.Integration) Integration {
 	v := Integration{
 		ID: in.ID, TenantID: in.TenantID, Provider: in.Provider, Label: in.Label,
-		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes,
+		Status: in.Status, Reason: in.StatusReason, ExternalID: in.ExternalID, Scopes: in.Scopes, MissingScopes: m.missing(in.Provider, in.Scopes),
 		GrantEndsAt: in.RefreshExpiresAt, GrantRenews: in.GrantEnd == store.EndMoves, FailingSince: in.RefreshFailingSince, GivenUp: token.GivenUp(in), Metadata: in.Metadata, ProviderData: in.ProviderData,
 		Version: in.Version, ConnectedAt: in.ConnectedAt, CreatedAt: in.CreatedAt, UpdatedAt: in.UpdatedAt,
-	}
-	if p := m.providers[in.Provider]; p != nil {
-		v.MissingScopes = providers.MissingScopes(p.info.Scopes, in.Scopes)
 	}
 	if !v.FailingSince.IsZero() {
 		v.FailingCode = in.RefreshError

@@ -112,7 +112,12 @@ type Config struct {
 	// AllowLabel decides whether an identity may connect a provider under a
 	// label other than "". Nil refuses all.
 	AllowLabel func(ctx context.Context, who Identity, key, label string) bool
-	// AllowAccountChange lets a reconnect land on another external account.
+	// AllowAccountChange lets a reconnect land on another external account. The
+	// integration keeps its id, label and metadata; its webhook endpoints,
+	// subscriptions and checkpoints were of the account before and go with it, and
+	// the grant of that is revoked as in [Manager.Disconnect]. The [Change] names
+	// both accounts. By default such a reconnect ends with "account_mismatch" and
+	// changes nothing.
 	AllowAccountChange bool
 	// AllowInsecureLocalhost accepts an http://localhost BaseURL, for
 	// development. Cookies are not Secure then.
@@ -168,20 +173,21 @@ type Manager struct {
 // provider is a registered Provider with its abilities looked up once.
 type provider struct {
 	providers.Provider
-	info       providers.Info
-	hosts      providers.Hosts
-	http       *http.Client // to the provider's hosts, without a token
-	renewer    providers.Renewer
-	verifier   providers.Verifier
-	revoker    providers.Revoker
-	revokesOne bool // grant, and no other of the account
-	lifecycle  providers.LifecycleReader
-	classifier providers.AnswerClassifier
-	budgets    providers.BudgetKeeper
-	lander     providers.Lander
-	sites      providers.SiteReader
-	renewals   providers.SubscriptionRenewer
-	ender      providers.SubscriptionEnder
+	info        providers.Info
+	hosts       providers.Hosts
+	http        *http.Client // to the provider's hosts, without a token
+	renewer     providers.Renewer
+	verifier    providers.Verifier
+	revoker     providers.Revoker
+	lifecycle   providers.LifecycleReader
+	classifier  providers.AnswerClassifier
+	budgets     providers.BudgetKeeper
+	lander      providers.Lander
+	sites       providers.SiteReader
+	renewals    providers.SubscriptionRenewer
+	ender       providers.SubscriptionEnder
+	sharer      providers.GrantSharer
+	permissions providers.PermissionsPage
 	// keeper, missed and redeliverer are the provider's side of webhooks, declared
 	// is a hash of what the keeper declares.
 	keeper      providers.SubscriptionKeeper
@@ -372,9 +378,6 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.renewer, _ = p.(providers.Renewer)
 	r.verifier, _ = p.(providers.Verifier)
 	r.revoker, _ = p.(providers.Revoker)
-	if g, ok := p.(providers.GrantRevoker); ok {
-		r.revokesOne = g.RevokesOneGrant()
-	}
 	r.lifecycle, _ = p.(providers.LifecycleReader)
 	r.classifier, _ = p.(providers.AnswerClassifier)
 	r.budgets, _ = p.(providers.BudgetKeeper)
@@ -383,6 +386,8 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	r.ender, _ = p.(providers.SubscriptionEnder)
 	r.findKeeper()
+	r.sharer, _ = p.(providers.GrantSharer)
+	r.permissions, _ = p.(providers.PermissionsPage)
 	if err := m.addReceiver(r, budget); err != nil {
 		return err
 	}

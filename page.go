@@ -76,7 +76,7 @@ var messages = map[string]string{
 // the request may come from another site.
 func (m *Manager) connectButton(w http.ResponseWriter, p *provider, q url.Values) {
 	fields := map[string]string{}
-	for _, name := range []string{"return_to", "label", "scopes", "site"} {
+	for _, name := range []string{"return_to", "label", "scopes", "scope", "site"} {
 		if v := q.Get(name); v != "" {
 			fields[name] = v
 		}

@@ -28,14 +28,17 @@ func (m *Manager) safeReturnTo(raw string) bool {
 }
 
 // returnURL adds the result of a flow to its return path.
-func returnURL(returnTo, key, result string) string {
+func returnURL(returnTo, key string, end ending) string {
 	u, err := url.Parse(returnTo)
 	if err != nil {
 		return "/"
 	}
 	q := u.Query()
 	q.Set("integration", key)
-	q.Set("result", result)
+	q.Set("result", end.code)
+	if q.Del("scopes"); end.lacking { // the page that the flow began at may have it
+		q.Set("scopes", "missing")
+	}
 	u.RawQuery = q.Encode()
 	return u.String()
 }

@@ -3,6 +3,7 @@ package integrations
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/saas-integrations/integrations/providers"
@@ -47,16 +48,27 @@ func (m *Manager) endGrant(ctx context.Context, in store.Integration, subs []pro
 	if p == nil {
 		return GrantUnsupported, nil
 	}
-	access, refresh, err := token.OpenGrant(m.cfg.Cipher, in)
+	r, err := m.revocation(p, in)
 	if err != nil {
 		return GrantFailed, err
 	}
-	r := providers.Revocation{
+	r.Subscriptions = subs
+	return m.end(ctx, p, in, r)
+}
+
+// revocation opens the grant of a row.
+func (m *Manager) revocation(p *provider, in store.Integration) (providers.Revocation, error) {
+	access, refresh, err := token.OpenGrant(m.cfg.Cipher, in)
+	return providers.Revocation{
 		ExternalID: in.ExternalID, AccessToken: access, RefreshToken: refresh, ProviderData: in.ProviderData,
-		Subscriptions: subs, Client: m.client, HTTP: p.http,
-	}
+		Client: m.client, HTTP: p.http,
+	}, err
+}
+
+// end ends the subscriptions of r, then its grant.
+func (m *Manager) end(ctx context.Context, p *provider, in store.Integration, r providers.Revocation) (GrantEnd, error) {
 	var subsErr error
-	if p.ender != nil && len(subs) > 0 {
+	if p.ender != nil && len(r.Subscriptions) > 0 {
 		subsErr = m.calm(ctx, func(ctx context.Context) error { return p.ender.EndSubscriptions(ctx, r) })
 	}
 	end, err := m.revoke(ctx, p, in, r)
@@ -86,24 +98,32 @@ func (m *Manager) revoke(ctx context.Context, p *provider, in store.Integration,
 	return GrantRevoked, nil
 }
 
-// inUse reports whether an integration would lose its access with a grant: with
-// some providers revoking one grant ends all of an account, with all of them it
-// ends those that hold the same tokens.
+// inUse reports whether an integration that is not over would lose its access with a
+// grant of in: one of the same account, at the same app, whose grant ends with it or
+// that holds the same tokens.
 func (m *Manager) inUse(ctx context.Context, p *provider, in store.Integration, r providers.Revocation) (bool, error) {
-	others, err := m.cfg.Store.FindByExternal(ctx, in.Provider, in.ExternalID)
-	if err != nil {
-		return false, err
+	for _, key := range m.keys {
+		other := m.providers[key]
+		if other != p && (p.info.App == "" || other.info.Kind != p.info.Kind || other.info.App != p.info.App) {
+			continue
+		}
+		rows, err := m.cfg.Store.FindByExternal(ctx, key, in.ExternalID)
+		if err != nil {
+			return false, fmt.Errorf("integrations: look for the account: %w", err)
+		}
+		if slices.ContainsFunc(rows, func(o store.Integration) bool {
+			return !over(o) && (p.sharer == nil || p.sharer.SharesGrant(snapshot(in), snapshot(o)) || m.holds(o, r))
+		}) {
+			return true, nil
+		}
 	}
-	return slices.ContainsFunc(others, func(o store.Integration) bool {
-		return !over(o) && (!p.revokesOne || m.holds(o, r))
-	}), nil
+	return false, nil
 }
 
 // holds reports whether a row has the tokens of a grant. One that cannot be opened
 // may have them.
 func (m *Manager) holds(in store.Integration, r providers.Revocation) bool {
 	access, refresh, err := token.OpenGrant(m.cfg.Cipher, in)
-	same := func(a, b token.Secret) bool { return !a.IsZero() && a.Reveal() == b.Reveal() }
 	return err != nil || same(access, r.AccessToken) || same(refresh, r.RefreshToken)
 }
 
@@ -122,14 +142,6 @@ func (m *Manager) revokeOrphan(ctx context.Context, in store.Integration, g toke
 		ProviderData: in.ProviderData, Client: m.client, HTTP: p.http,
 	})
 	m.notEnded(ctx, in, err)
-}
-
-// endReplaced ends the grant that a reconnect has replaced, where that ends no
-// other: nobody holds it any more.
-func (m *Manager) endReplaced(ctx context.Context, p *provider, old store.Integration) {
-	if p.revokesOne {
-		m.endAtProvider(ctx, old, nil)
-	}
 }
 
 func (m *Manager) notEnded(ctx context.Context, in store.Integration, err error) {

@@ -72,5 +72,9 @@ func (m *Manager) changeTo(in store.Integration, c Change) (*store.Delivery, err
 
 // turned makes the inbox row of what a renewal brought about.
 func (m *Manager) turned(in store.Integration, t token.Turn) (*store.Delivery, error) {
-	return m.changeTo(in, Change{Kind: ChangeKind(t.Kind), Reason: t.Reason, Since: t.Since})
+	c := Change{Kind: ChangeKind(t.Kind), Reason: t.Reason, Since: t.Since}
+	if t.Kind == token.TurnScopes {
+		c.Scopes, c.MissingScopes = t.Scopes, m.missing(in.Provider, t.Scopes)
+	}
+	return m.changeTo(in, c)
 }

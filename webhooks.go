@@ -115,7 +115,23 @@ func (m *Manager) lifecycle(ctx context.Context, ev webhook.Event) error {
 	if err := m.applyStatus(ctx, in, l, happenedAt(ev)); err != nil {
 		return err
 	}
-	return m.applyData(ctx, in, l, ev)
+	if err := m.applyData(ctx, in, l, ev); err != nil {
+		return err
+	}
+	if l.Renew && in.ConnectedAt.Before(happenedAt(ev)) {
+		return m.renewNow(ctx, in)
+	}
+	return nil
+}
+
+// renewNow replaces a token that does not have what was granted since. An
+// integration that is not in use gets another one when it is again.
+func (m *Manager) renewNow(ctx context.Context, in store.Integration) error {
+	h, err := m.vault.LookupID(ctx, in.TenantID, in.ID)
+	if err != nil {
+		return err
+	}
+	return h.Renew(ctx)
 }
 
 // happenedAt is the latest moment an event can be about. Providers give whole
@@ -182,7 +198,7 @@ func (m *Manager) applyData(ctx context.Context, in store.Integration, l provide
 	}
 	if l.Scopes != nil && !token.SameScopes(l.Scopes, in.Scopes) {
 		u.Scopes = &l.Scopes
-		if u.Change, err = m.changeTo(in, Change{Kind: ChangeScopes}); err != nil {
+		if u.Change, err = m.changeTo(in, Change{Kind: ChangeScopes, Scopes: l.Scopes, MissingScopes: m.missing(in.Provider, l.Scopes)}); err != nil {
 			return err
 		}
 	} else if l.Kind == providers.Regranted {

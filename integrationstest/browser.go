@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,7 @@ import (
 const (
 	headerAccount = "X-Test-Account"
 	headerDeny    = "X-Test-Deny"
+	headerUntick  = "X-Test-Untick"
 	headerTenant  = "X-Test-Tenant"
 	headerUser    = "X-Test-User"
 )
@@ -26,6 +28,14 @@ func accountOf(r *http.Request) string {
 		return a
 	}
 	return "T0001"
+}
+
+// granted are the scopes that the user of an authorize page agrees to, of those
+// that the app asks for under a parameter.
+func granted(r *http.Request, parameter string) []string {
+	asked := strings.FieldsFunc(r.URL.Query().Get(parameter), func(c rune) bool { return c == ' ' || c == ',' })
+	left := strings.Fields(r.Header.Get(headerUntick))
+	return slices.DeleteFunc(asked, func(s string) bool { return slices.Contains(left, s) })
 }
 
 func userOf(r *http.Request) string { return r.Header.Get(headerUser) }
@@ -38,6 +48,9 @@ type Browser struct {
 	// Account is what the user picks at the provider: a workspace, an
 	// organisation. Defaults to "T0001".
 	Account string
+	// Untick are scopes that the user leaves out, at a Slack, an OAuth App of GitHub
+	// or the generic server. At Google see [Sheets.TickOnly].
+	Untick []string
 	// Deny, when not "", is the OAuth error the user causes: "access_denied".
 	Deny string
 
@@ -116,7 +129,7 @@ func (b *Browser) Do(method, rawURL string, form url.Values, site string) Visit 
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	r.Header.Set("Sec-Fetch-Site", site)
-	for k, v := range map[string]string{headerAccount: b.Account, headerDeny: b.Deny, headerTenant: b.Tenant, headerUser: b.User} {
+	for k, v := range map[string]string{headerAccount: b.Account, headerDeny: b.Deny, headerTenant: b.Tenant, headerUser: b.User, headerUntick: strings.Join(b.Untick, " ")} {
 		if v != "" {
 			r.Header.Set(k, v)
 		}

@@ -51,6 +51,7 @@ type GitHub struct {
 	nextDelivery  int64
 	offline       bool
 	redelivered   []string
+	minted        map[string]map[string]string // permissions by token
 }
 
 type githubInstallation struct {
@@ -62,7 +63,8 @@ type githubInstallation struct {
 	// suspendedAt is zero unless it is suspended, updatedAt is when anything about it
 	// changed last.
 	suspendedAt, updatedAt time.Time
-	permissions            map[string]string
+	// permissions are those accepted. Tokens have them as they were.
+	permissions map[string]string
 }
 
 // githubKey is one for the process: making one takes long and nothing is secret
@@ -79,7 +81,7 @@ func newGitHub(k *Kit) *GitHub {
 	g := &GitHub{
 		Tokens: newTokenServer("ghu_"), kit: k, clientID: "Iv1." + randomHex(), clientSecret: "secret-" + randomHex(),
 		webhookSecret: randomHex(), key: githubKey(), nextID: 1000, installations: map[int64]*githubInstallation{},
-		userIDs: map[string]int64{}, quota: 5000,
+		userIDs: map[string]int64{}, quota: 5000, minted: map[string]map[string]string{},
 	}
 	g.Tokens.SetLife(8 * time.Hour)
 	g.Tokens.killsAccess = true
@@ -150,7 +152,7 @@ func (g *GitHub) installAs(app int64, account, user string, repos []string) int6
 	}
 	in := &githubInstallation{
 		id: g.nextID, appID: app, login: account, users: []string{user}, updatedAt: time.Now(),
-		permissions: map[string]string{"contents": "read", "metadata": "read"},
+		permissions: permissions(),
 	}
 	for _, name := range repos {
 		g.addRepo(in, name)
@@ -164,6 +166,17 @@ func (g *GitHub) Uninstall(id int64) int {
 	g.change(id, func(in *githubInstallation) { in.gone = true })
 	g.Tokens.Revoke(strconv.FormatInt(id, 10))
 	return g.Deliver("installation", g.LifecycleBody(id, "deleted"))
+}
+
+// Accept grants an installation further permissions, by name and level, as its
+// administrators do when the App's settings ask for them; the Manager is told.
+func (g *GitHub) Accept(id int64, permissions map[string]string) int {
+	g.change(id, func(in *githubInstallation) {
+		in.permissions = maps.Clone(in.permissions)
+		maps.Copy(in.permissions, permissions)
+		in.updatedAt = time.Now()
+	})
+	return g.Deliver("installation", g.LifecycleBody(id, "new_permissions_accepted"))
 }
 
 // Suspend pauses an installation, Unsuspend ends the pause; the Manager is told.
@@ -266,6 +279,15 @@ func (g *GitHub) repoID(id int64, name string) int64 {
 	return repo
 }
 
+func (g *GitHub) permissionsOf(id int64) map[string]string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if in := g.installations[id]; in != nil {
+		return in.permissions
+	}
+	return nil
+}
+
 func (g *GitHub) login(id int64) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -338,7 +360,7 @@ func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		answer.Set("access_token", out.access)
 		answer.Set("token_type", "bearer")
-		answer.Set("scope", "")
+		answer.Set("scope", strings.Join(normalized(out.scopes), ","))
 		if out.life > 0 {
 			answer.Set("expires_in", strconv.Itoa(int(out.life.Seconds())))
 		}
@@ -360,6 +382,12 @@ func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeJSON(w, http.StatusOK, m)
+}
+
+// normalized leaves out scopes that others include, as GitHub does.
+func normalized(scopes []string) []string {
+	parts := map[string]string{"user:email": "user", "read:user": "user", "public_repo": "repo", "repo:status": "repo", "read:org": "admin:org"}
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(scopes, parts[s]) })
 }
 
 // withRate puts the rate headers on every answer of the API.

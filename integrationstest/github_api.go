@@ -43,13 +43,32 @@ func (g *GitHub) mint(w http.ResponseWriter, r *http.Request) {
 		message(w, http.StatusForbidden, "This installation has been suspended")
 		return
 	}
+	token := g.Tokens.mint(strconv.FormatInt(in.id, 10), mintedLife)
 	g.mu.Lock()
 	g.mints++
+	g.minted[token] = in.permissions
 	g.mu.Unlock()
 	writeJSON(w, http.StatusCreated, map[string]any{
-		"token": g.Tokens.mint(strconv.FormatInt(in.id, 10), mintedLife), "expires_at": time.Now().Add(mintedLife).UTC().Format(time.RFC3339),
+		"token": token, "expires_at": time.Now().Add(mintedLife).UTC().Format(time.RFC3339),
 		"permissions": in.permissions, "repository_selection": "selected",
 	})
+}
+
+// permissions are those of a new installation.
+func permissions() map[string]string {
+	return map[string]string{"contents": "read", "issues": "read", "metadata": "read", "pull_requests": "read"}
+}
+
+// permits answers 403 when the token of a request is an installation's that lacks a
+// permission. It needs the lock.
+func (g *GitHub) permits(w http.ResponseWriter, r *http.Request, name, level string) bool {
+	have, minted := g.minted[bearer(r)]
+	if !minted || have[name] == level || have[name] == "write" {
+		return true
+	}
+	w.Header().Set("X-Accepted-GitHub-Permissions", name+"="+level)
+	message(w, http.StatusForbidden, "Resource not accessible by integration")
+	return false
 }
 
 func (in *githubInstallation) json() map[string]any {

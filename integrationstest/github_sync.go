@@ -162,16 +162,43 @@ func (g *GitHub) repoRoutes(api *http.ServeMux) {
 		api.HandleFunc(base, g.ofRepo(func(w http.ResponseWriter, _ *http.Request, in *githubInstallation, r *githubRepo) {
 			writeJSON(w, http.StatusOK, in.repoJSON(r))
 		}))
-		api.HandleFunc(base+"/issues", g.ofRepo(g.issues))
-		api.HandleFunc(base+"/pulls", g.ofRepo(g.pulls))
-		api.HandleFunc(base+"/commits", g.ofRepo(g.commits))
-		api.HandleFunc(base+"/compare/{basehead}", g.ofRepo(g.compare))
+		api.HandleFunc(base+"/issues", g.ofRepo(g.needs("issues", "read", g.issues)))
+		api.HandleFunc(base+"/pulls", g.ofRepo(g.needs("pull_requests", "read", g.pulls)))
+		api.HandleFunc(base+"/commits", g.ofRepo(g.needs("contents", "read", g.commits)))
+		api.HandleFunc(base+"/compare/{basehead}", g.ofRepo(g.needs("contents", "read", g.compare)))
 	}
+	api.HandleFunc("POST /repos/{owner}/{repo}/issues", g.ofRepo(g.needs("issues", "write", g.createIssue)))
+}
+
+// answer is what answers below a repository, with the lock held.
+type answer = func(w http.ResponseWriter, req *http.Request, in *githubInstallation, r *githubRepo)
+
+// needs lets a request through whose token has a permission.
+func (g *GitHub) needs(name, level string, fn answer) answer {
+	return func(w http.ResponseWriter, req *http.Request, in *githubInstallation, r *githubRepo) {
+		if g.permits(w, req, name, level) {
+			fn(w, req, in, r)
+		}
+	}
+}
+
+func (g *GitHub) createIssue(w http.ResponseWriter, req *http.Request, _ *githubInstallation, r *githubRepo) {
+	var body struct {
+		Title string `json:"title"`
+	}
+	if decodeBody(req, &body) != nil || body.Title == "" {
+		message(w, http.StatusUnprocessableEntity, "Validation Failed")
+		return
+	}
+	now := time.Now()
+	issue := GitHubIssue{Number: len(r.issues) + 1, Title: body.Title, CreatedAt: now, UpdatedAt: now}
+	r.issues[issue.Number] = issue
+	writeJSON(w, http.StatusCreated, issueJSON(issue))
 }
 
 // ofRepo finds the repository of a request for which the token is good, and holds
 // the lock while fn answers.
-func (g *GitHub) ofRepo(fn func(w http.ResponseWriter, req *http.Request, in *githubInstallation, r *githubRepo)) http.HandlerFunc {
+func (g *GitHub) ofRepo(fn answer) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		who, ok := g.subject(w, req)
 		if !ok {

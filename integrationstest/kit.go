@@ -155,12 +155,20 @@ func (k *Kit) Browser(tenant, user string) *Browser {
 // library asks which account, it is the answer.
 func (k *Kit) Connect(tenant, key string, account ...string) {
 	k.t.Helper()
-	b := k.Browser(tenant, "user-of-"+tenant)
-	b.Account = "T-" + tenant
-	for _, a := range account {
-		b.Account = a
+	a := "T-" + tenant
+	for _, named := range account {
+		a = named
 	}
-	v := b.Open(k.ConnectURL(key))
+	k.ConnectLabel(tenant, key, "", a)
+}
+
+// ConnectLabel is [Kit.Connect] under a label, which Config.AllowLabel has to
+// allow.
+func (k *Kit) ConnectLabel(tenant, key, label, account string) {
+	k.t.Helper()
+	b := k.Browser(tenant, "user-of-"+tenant)
+	b.Account = account
+	v := b.Open(k.ConnectURL(key) + "?label=" + url.QueryEscape(label))
 	if offersAccounts(v) {
 		v = b.Choose(v, b.Account)
 	}

@@ -76,7 +76,7 @@ func back(w http.ResponseWriter, r *http.Request, s *TokenServer, clientID, redi
 	if e := r.Header.Get(headerDeny); e != "" {
 		out.Set("error", e)
 	} else {
-		out.Set("code", s.newCode(clientID, redirectURI, q.Get("code_challenge"), subject))
+		out.Set("code", s.newCode(clientID, redirectURI, q.Get("code_challenge"), subject, granted(r, "scope")))
 	}
 	u, err := url.Parse(redirectURI)
 	if err != nil {
@@ -105,7 +105,7 @@ func (o *OAuth) token(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant", "error_description": "code or token is not good"})
 		return
 	}
-	answer := map[string]any{"access_token": out.access, "token_type": "Bearer", "scope": "read write"}
+	answer := map[string]any{"access_token": out.access, "token_type": "Bearer", "scope": strings.Join(out.scopes, " ")}
 	if out.refresh != "" {
 		answer["refresh_token"] = out.refresh
 	}

@@ -259,7 +259,7 @@ func (s *Salesforce) answer(out issued, host string) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := map[string]any{
-		"access_token": out.access, "token_type": "Bearer", "scope": "refresh_token api", "id": id, "issued_at": issuedAt,
+		"access_token": out.access, "token_type": "Bearer", "scope": strings.Join(out.scopes, " "), "id": id, "issued_at": issuedAt,
 		"instance_url": "https://" + o.host,
 	}
 	if !s.unsigned {

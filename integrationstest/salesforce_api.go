@@ -120,6 +120,10 @@ func (s *Salesforce) admit(w http.ResponseWriter, r *http.Request, o *salesforce
 		salesforceNo(w, http.StatusUnauthorized, "INVALID_SESSION_ID", "Session expired or invalid")
 		return false
 	}
+	if scopes := s.Tokens.scopesOf(bearer(r)); !slices.Contains(scopes, "api") && !slices.Contains(scopes, "full") {
+		salesforceNo(w, http.StatusUnauthorized, "INVALID_SESSION_ID", "This session is not valid for use with the REST API")
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o.used >= o.quota {

@@ -127,7 +127,7 @@ func (s *Sheets) consent(w http.ResponseWriter, r *http.Request) {
 		out.Set("error", e)
 	} else {
 		sub := accountOf(r)
-		code := s.Tokens.newCode(s.clientID, q.Get("redirect_uri"), challenge, sub)
+		code := s.Tokens.newCode(s.clientID, q.Get("redirect_uri"), challenge, sub, nil)
 		prompts := strings.Fields(q.Get("prompt"))
 		s.mu.Lock()
 		var granted []string

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,14 @@ type Slack struct {
 	misplaced  int
 	org        map[string]bool
 	deliveries int
+	consents   map[string]slackConsent // by code or refresh token
+	scopes     map[string][]string     // granted so far, by token's owner
+}
+
+// slackConsent is what a user agreed to.
+type slackConsent struct {
+	user string // whose token it is, "" for the bot's
+	by   string // who agreed
 }
 
 // SlackMessage is a message that was posted.
@@ -43,10 +52,11 @@ func newSlack(k *Kit) *Slack {
 	s := &Slack{
 		Tokens: newTokenServer("xoxb-"), kit: k, clientID: "slack-" + randomHex(), clientSecret: "secret-" + randomHex(),
 		signingSecret: randomHex(), next: map[string][]string{}, org: map[string]bool{},
+		consents: map[string]slackConsent{}, scopes: map[string][]string{},
 	}
 	s.Tokens.SetLife(0)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /oauth/v2/authorize", func(w http.ResponseWriter, r *http.Request) { consent(w, r, s.Tokens, s.clientID) })
+	mux.HandleFunc("GET /oauth/v2/authorize", s.authorizePage)
 	mux.HandleFunc("POST /api/oauth.v2.access", s.access)
 	mux.HandleFunc("/api/{method}", s.api)
 	k.Network.Handle("slack.com", mux)
@@ -103,6 +113,39 @@ func no(w http.ResponseWriter, code string) {
 	writeJSON(w, http.StatusOK, map[string]any{"ok": false, "error": code})
 }
 
+// slackUser is the id of a person in every workspace.
+func slackUser(name string) string {
+	return "U" + strings.ToUpper(strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' {
+			return -1
+		}
+		return r
+	}, name))
+}
+
+// authorizePage is where a user agrees to a bot's scopes or to some of their own.
+// Slack adds them to those of before.
+func (s *Slack) authorizePage(w http.ResponseWriter, r *http.Request) {
+	consent(w, r, s.Tokens, s.clientID)
+	to, err := url.Parse(w.Header().Get("Location"))
+	if err != nil || to.Query().Get("code") == "" {
+		return
+	}
+	c, asked := slackConsent{by: slackUser(userOf(r))}, granted(r, "scope")
+	if r.URL.Query().Has("user_scope") {
+		c.user, asked = c.by, granted(r, "user_scope")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.consents[to.Query().Get("code")] = c
+	owner := accountOf(r) + c.user
+	for _, scope := range asked {
+		if !slices.Contains(s.scopes[owner], scope) {
+			s.scopes[owner] = append(s.scopes[owner], scope)
+		}
+	}
+}
+
 // access is oauth.v2.access.
 func (s *Slack) access(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
@@ -121,10 +164,7 @@ func (s *Slack) access(w http.ResponseWriter, r *http.Request) {
 			no(w, "invalid_refresh_token")
 			return
 		}
-		answer := s.install(out)
-		delete(answer, "authed_user")
-		delete(answer, "incoming_webhook")
-		writeJSON(w, http.StatusOK, answer)
+		writeJSON(w, http.StatusOK, s.flat(out, s.consentOf(f.Get("refresh_token"), out)))
 		return
 	}
 	out, ok := s.Tokens.exchange(f.Get("code"), s.clientID, f.Get("redirect_uri"), f.Get("code_verifier"))
@@ -132,16 +172,49 @@ func (s *Slack) access(w http.ResponseWriter, r *http.Request) {
 		no(w, "invalid_code")
 		return
 	}
-	writeJSON(w, http.StatusOK, s.install(out))
+	writeJSON(w, http.StatusOK, s.install(out, s.consentOf(f.Get("code"), out)))
 }
 
-func (s *Slack) install(out issued) map[string]any {
+// consentOf is what a code or refresh token stands for, and the fresh one too.
+func (s *Slack) consentOf(value string, out issued) slackConsent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.consents[value]
+	s.consents[out.refresh], s.consents[out.access] = c, c
+	return c
+}
+
+// install is the answer to a code: a user's token is apart from the rest.
+func (s *Slack) install(out issued, c slackConsent) map[string]any {
+	a := s.flat(out, c)
+	authed := map[string]any{"id": c.by}
+	if c.user != "" {
+		for _, name := range []string{"access_token", "refresh_token", "expires_in", "token_type", "scope"} {
+			if v, has := a[name]; has {
+				authed[name] = v
+				delete(a, name)
+			}
+		}
+	} else {
+		a["incoming_webhook"] = map[string]any{"channel": "#deploys", "channel_id": "C" + out.subject, "url": "https://hooks.slack.com/services/T/B/" + randomHex()}
+	}
+	a["authed_user"] = authed
+	return a
+}
+
+// flat is an answer about one token.
+func (s *Slack) flat(out issued, c slackConsent) map[string]any {
+	s.mu.Lock()
+	scopes := strings.Join(s.scopes[out.subject+c.user], ",")
+	s.mu.Unlock()
 	a := map[string]any{
-		"ok": true, "app_id": "A0001", "access_token": out.access, "token_type": "bot",
-		"scope": "chat:write,channels:read,incoming-webhook", "bot_user_id": "UBOT" + out.subject,
+		"ok": true, "app_id": "A0001", "access_token": out.access, "token_type": "bot", "scope": scopes,
 		"team": map[string]any{"id": out.subject, "name": "Workspace " + out.subject}, "enterprise": nil, "is_enterprise_install": false,
-		"authed_user":      map[string]any{"id": "UINSTALLER"},
-		"incoming_webhook": map[string]any{"channel": "#deploys", "channel_id": "C" + out.subject, "url": "https://hooks.slack.com/services/T/B/" + randomHex()},
+	}
+	if c.user != "" {
+		a["token_type"] = "user"
+	} else {
+		a["bot_user_id"] = "UBOT" + out.subject
 	}
 	if s.isOrg(out.subject) {
 		a["team"], a["is_enterprise_install"] = nil, true
@@ -184,12 +257,41 @@ func (s *Slack) api(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// slackScopes are what methods need.
+var slackScopes = map[string]string{"chat.postMessage": "chat:write", "conversations.list": "channels:read", "users.list": "users:read"}
+
+// allows refuses a method that the token has no scope for.
+func (s *Slack) allows(w http.ResponseWriter, r *http.Request, method, team string) bool {
+	need := slackScopes[method]
+	s.mu.Lock()
+	have := s.scopes[team+s.consents[bearer(r)].user]
+	s.mu.Unlock()
+	if need == "" || slices.Contains(have, need) {
+		return true
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"ok": false, "error": "missing_scope", "needed": need, "provided": strings.Join(have, ",")})
+	return false
+}
+
 func (s *Slack) call(w http.ResponseWriter, r *http.Request, method, team string, p url.Values) {
+	if !s.allows(w, r, method, team) {
+		return
+	}
+	user := "UBOT" + team
+	s.mu.Lock()
+	if c := s.consents[bearer(r)]; c.user != "" {
+		user = c.user
+	}
+	s.mu.Unlock()
 	switch method {
+	case "users.list":
+		writeJSON(w, http.StatusOK, map[string]any{
+			"ok": true, "members": []any{map[string]any{"id": user, "team_id": team}}, "response_metadata": map[string]any{"next_cursor": ""},
+		})
 	case "auth.test":
 		writeJSON(w, http.StatusOK, map[string]any{
 			"ok": true, "url": "https://" + strings.ToLower(team) + ".slack.com/", "team": "Workspace " + team, "team_id": team,
-			"user": "bot", "user_id": "UBOT" + team, "bot_id": "B" + team,
+			"user": "bot", "user_id": user, "bot_id": "B" + team,
 		})
 	case "auth.revoke":
 		s.Tokens.kill(bearer(r))

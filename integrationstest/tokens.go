@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 )
@@ -43,12 +44,14 @@ type TokenServer struct {
 
 type code struct {
 	clientID, redirectURI, challenge, subject string
+	scopes                                    []string
 	expires                                   time.Time
 	used                                      bool
 }
 
 type family struct {
 	subject string
+	scopes  []string
 	dead    bool
 	current string // access token
 }
@@ -70,6 +73,7 @@ type issued struct {
 	access, refresh string
 	life            time.Duration
 	subject         string
+	scopes          []string
 }
 
 func newTokenServer(prefix string) *TokenServer {
@@ -107,6 +111,18 @@ func (s *TokenServer) ExpireAccess() {
 	defer s.mu.Unlock()
 	for _, a := range s.access {
 		a.dead = true
+	}
+}
+
+// Narrow leaves a subject's grants of before with no scopes but the given ones, as
+// a user may at some providers: the next answer says so.
+func (s *TokenServer) Narrow(subject string, scopes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.access {
+		if a.family.subject == subject {
+			a.family.scopes = slices.Clone(scopes)
+		}
 	}
 }
 
@@ -178,12 +194,12 @@ func (a *accessToken) works() bool {
 	return !a.dead && !a.family.dead && (a.expires.IsZero() || time.Now().Before(a.expires))
 }
 
-func (s *TokenServer) newCode(clientID, redirectURI, challenge, subject string) string {
+func (s *TokenServer) newCode(clientID, redirectURI, challenge, subject string, scopes []string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := "code-" + randomHex()
 	s.codes[c] = &code{
-		clientID: clientID, redirectURI: redirectURI, challenge: challenge, subject: subject,
+		clientID: clientID, redirectURI: redirectURI, challenge: challenge, subject: subject, scopes: scopes,
 		expires: time.Now().Add(10 * time.Minute),
 	}
 	return c
@@ -209,7 +225,7 @@ func (s *TokenServer) exchange(value, clientID, redirectURI, verifier string) (i
 		}
 	}
 	c.used = true
-	return s.issue(&family{subject: c.subject}), true
+	return s.issue(&family{subject: c.subject, scopes: c.scopes}), true
 }
 
 // renew spends a refresh token.
@@ -250,7 +266,7 @@ func (s *TokenServer) renew(value string) (issued, bool) {
 
 // issue must be called with s.mu held.
 func (s *TokenServer) issue(f *family) issued {
-	out := issued{access: s.prefix + "a-" + randomHex(), life: s.life, subject: f.subject}
+	out := issued{access: s.prefix + "a-" + randomHex(), life: s.life, subject: f.subject, scopes: f.scopes}
 	a := &accessToken{family: f}
 	if s.life > 0 {
 		a.expires = time.Now().Add(s.life)
@@ -283,6 +299,16 @@ func (s *TokenServer) authorize(value string) (subject string, known, ok bool) {
 		return "", false, false
 	}
 	return a.family.subject, true, a.works()
+}
+
+// scopesOf are the scopes of an access token.
+func (s *TokenServer) scopesOf(value string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.access[value]; a != nil {
+		return a.family.scopes
+	}
+	return nil
 }
 
 // dead reports whether a known token is revoked rather than expired.

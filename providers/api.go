@@ -184,7 +184,8 @@ var errDown = fmt.Errorf("%w: %w", ErrTransient, ErrProviderDown)
 
 // StatusMeaning is what a refusal's status means when nothing else tells. A 401
 // is transient: it reaches a caller while renewing the token fails or was just
-// tried; a grant that is over is the connection's own error.
+// tried; a grant that is over is the connection's own error. A 403 whose challenge
+// says insufficient_scope (RFC 6750 section 3.1) is a [*MissingScopeError].
 func StatusMeaning(status int, h http.Header) error {
 	switch {
 	case status == http.StatusTooManyRequests:
@@ -194,6 +195,9 @@ func StatusMeaning(status int, h http.Header) error {
 	}
 	switch status {
 	case http.StatusForbidden:
+		if err := insufficientScope(h); err != nil {
+			return err
+		}
 		return ErrForbidden
 	case http.StatusNotFound, http.StatusGone:
 		return ErrNotFound

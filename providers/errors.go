@@ -1,10 +1,6 @@
 package providers
 
-import (
-	"errors"
-	"slices"
-	"strings"
-)
+import "errors"
 
 // Why there is no usable integration. The root package aliases them.
 var (
@@ -45,34 +41,3 @@ var (
 	// https at one of the provider's hosts.
 	ErrHostNotAllowed = errors.New("integrations: host is not the provider's")
 )
-
-// MissingScopeError means the grant lacks scopes that the call needs. The tenant
-// can add them by connecting again.
-type MissingScopeError struct {
-	// Need lists the missing scopes as the provider spells them, nothing when the
-	// provider does not say.
-	Need []string
-}
-
-func (e *MissingScopeError) Error() string {
-	if len(e.Need) == 0 {
-		return "integrations: missing scope"
-	}
-	return "integrations: missing scope " + strings.Join(e.Need, ", ")
-}
-
-// MissingScopes lists what was wanted and not granted. With granted nil, of a
-// provider that does not tell, nothing is missing: an answer that does not say
-// granted what was asked (RFC 6749 section 5.1).
-func MissingScopes(wanted, granted []string) []string {
-	if granted == nil {
-		return nil
-	}
-	var out []string
-	for _, s := range wanted {
-		if !slices.Contains(granted, s) {
-			out = append(out, s)
-		}
-	}
-	return out
-}

@@ -31,6 +31,8 @@ type OAuth2Config struct {
 	Endpoint oauth2.Endpoint
 	// Scopes are those the host wants.
 	Scopes []string
+	// OptionalScopes are asked for by an upgrade only, and not missed.
+	OptionalScopes []string
 	// ScopeSeparator joins scopes in the authorize URL. Defaults to a space.
 	ScopeSeparator string
 	// AuthParams are added to the authorize URL, for example access_type=offline.
@@ -94,14 +96,14 @@ var (
 	_ Provider        = (*oauth2Provider)(nil)
 	_ Renewer         = (*oauth2Provider)(nil)
 	_ Revoker         = (*oauth2Provider)(nil)
-	_ GrantRevoker    = (*oauth2Provider)(nil)
+	_ GrantSharer     = (*oauth2Provider)(nil)
 	_ Verifier        = (*oauth2Provider)(nil)
 	_ WebhookReceiver = (*oauth2Provider)(nil)
 )
 
 func (p *oauth2Provider) Info() Info {
 	return Info{
-		Key: p.cfg.Key, Kind: p.cfg.Key, Name: p.cfg.Name, Hosts: p.cfg.Hosts, Scopes: p.cfg.Scopes,
+		Key: p.cfg.Key, Kind: p.cfg.Key, App: p.cfg.ClientID, Name: p.cfg.Name, Hosts: p.cfg.Hosts, Scopes: p.cfg.Scopes, OptionalScopes: p.cfg.OptionalScopes,
 		PKCE: !p.cfg.DisablePKCE, RedirectURL: p.cfg.RedirectURL, Issuer: p.cfg.Issuer,
 	}
 }
@@ -230,8 +232,8 @@ func (p *oauth2Provider) Revoke(ctx context.Context, r Revocation) error {
 	return err
 }
 
-// RevokesOneGrant implements GrantRevoker.
-func (p *oauth2Provider) RevokesOneGrant() bool { return p.cfg.RevokesOneGrant }
+// SharesGrant implements GrantSharer.
+func (p *oauth2Provider) SharesGrant(Snapshot, Snapshot) bool { return !p.cfg.RevokesOneGrant }
 
 // Verify asks for the account again, where there is an AccountURL. A refusal of the
 // token itself (RFC 6750 section 3.1) ends a grant that nothing renews.

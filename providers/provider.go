@@ -49,6 +49,10 @@ type Info struct {
 	// Kind is the adapter's own name, equal for all registrations of one
 	// adapter.
 	Kind string
+	// App is the provider's id of the app, its client id. Registrations of one Kind
+	// and App share their grants: none is revoked while another's would end with
+	// it. "" shares with none.
+	App string
 	// Name is for people: "Slack".
 	Name string
 	// Hosts are where the bearer token may be sent: exact host names, or
@@ -57,6 +61,9 @@ type Info struct {
 	// Scopes are those the host wants. An integration without one of them is
 	// shown as missing it.
 	Scopes []string
+	// OptionalScopes are further ones that a connect may ask for when the host
+	// says so. They are not missed.
+	OptionalScopes []string
 	// PKCE says that the authorize URL carries a code challenge (RFC 7636, S256).
 	PKCE bool
 	// RedirectURL replaces BaseURL/{key}/callback for hosts that registered
@@ -170,14 +177,6 @@ type (
 		Revoke(ctx context.Context, r Revocation) error
 	}
 
-	// GrantRevoker is an ability of a [Revoker] that may end the grant it is given
-	// and no other of the same account. Without it a grant is left to its own end
-	// while another integration uses the account.
-	GrantRevoker interface {
-		// RevokesOneGrant reports whether Revoke leaves other grants alone.
-		RevokesOneGrant() bool
-	}
-
 	// WebhookReceiver has webhooks. WebhookSource returns an error wrapping
 	// errors.ErrUnsupported when the configuration has no secret to verify with.
 	WebhookReceiver interface {
@@ -224,6 +223,14 @@ type (
 		SiteOf(s Snapshot) string
 	}
 
+	// PermissionsPage is for providers where an account's administrators grant an
+	// app more at a page of the provider's own, not by connecting again.
+	PermissionsPage interface {
+		// PermissionsURL is that page for an integration. An error wrapping
+		// errors.ErrUnsupported means that scopes are asked for by connecting.
+		PermissionsURL(s Snapshot) (string, error)
+	}
+
 	// SubscriptionRenewer renews what an integration subscribed to before the
 	// provider ends it.
 	SubscriptionRenewer interface {
@@ -241,6 +248,16 @@ type (
 		// the service refused the grant for good; any other says nothing about it, as
 		// does one wrapping errors.ErrUnsupported.
 		Verify(ctx context.Context, conn *Connection) error
+	}
+
+	// GrantSharer knows what ends with a grant. Without it revoking one is taken
+	// to end all that the app was granted by the same account, so that none is
+	// revoked while another integration of the account is in use.
+	GrantSharer interface {
+		// SharesGrant reports whether Revoke, given a grant of in, may also end the
+		// grant of other, an integration of the same account and app; or of the same
+		// integration with a newer grant.
+		SharesGrant(in, other Snapshot) bool
 	}
 
 	// SubscriptionEnder ends an integration's subscriptions at the provider when
@@ -283,6 +300,9 @@ type Lifecycle struct {
 	// ProviderData and Scopes replace the stored ones when not nil.
 	ProviderData json.RawMessage
 	Scopes       []string
+	// Renew says that tokens of before do not have what was granted now: another
+	// one is got at once.
+	Renew bool
 }
 
 // LifecycleKind says what happened.

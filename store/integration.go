@@ -156,6 +156,9 @@ type Connect struct {
 	GrantEnd     GrantEnd
 	Scopes       []string
 	ProviderData json.RawMessage
+	// Moved says that the row's account is another one than before. See
+	// [Integrations.Connect].
+	Moved bool
 	// Metadata is used for a new row only.
 	Metadata json.RawMessage
 	// Change, if not nil, needs a store that is an [Inbox].

@@ -77,7 +77,9 @@ type Integrations interface {
 	// number of concurrent calls with one exclusive key exactly one succeeds.
 	// If the tenant has no flow c.StateHash any more nothing changes and the error
 	// wraps [ErrNotFound]; a flow that is removed afterwards is removed after this.
-	// c.Change is inserted in the same transaction.
+	// c.Change is inserted in the same transaction. With c.Moved whatever the store
+	// keeps for the integration as [Checkpoints] and [Endpoints] is removed in the
+	// same transaction: it was of the account before.
 	Connect(ctx context.Context, c Connect) (Integration, error)
 
 	// Get returns one integration, or an error wrapping [ErrNotFound].

@@ -29,7 +29,8 @@ func share[T any](ctx context.Context, v *Vault, key string, limit time.Duration
 		if r.Err != nil {
 			return none, r.Err
 		}
-		return r.Val.(T), nil
+		val, _ := r.Val.(T) // a nil interface has no type
+		return val, nil
 	}
 }
 

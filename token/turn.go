@@ -15,6 +15,8 @@ type Turn struct {
 	Reason string
 	// Since is when renewing began to fail, for [TurnFailing] and [TurnRecovered].
 	Since time.Time
+	// Scopes are those granted now, for [TurnScopes].
+	Scopes []string
 }
 
 // TurnKind says what happened.
@@ -94,7 +96,7 @@ func (v *Vault) turned(in store.Integration, g Grant) ([]store.Delivery, error) 
 		turns = append(turns, Turn{Kind: TurnRecovered, Since: in.RefreshFailingSince})
 	}
 	if g.Scopes != nil && !SameScopes(g.Scopes, in.Scopes) {
-		turns = append(turns, Turn{Kind: TurnScopes})
+		turns = append(turns, Turn{Kind: TurnScopes, Scopes: g.Scopes})
 	}
 	var out []store.Delivery
 	for _, t := range turns {

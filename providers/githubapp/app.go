@@ -27,6 +27,7 @@ package githubapp
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,8 +80,14 @@ type Config struct {
 	// WebhookSecrets verify webhooks, each of at least 16 bytes; several while one
 	// is being replaced. Without any the app receives none.
 	WebhookSecrets []string
-	// Scopes are of an OAuth App only.
+	// Scopes are those to ask for, of an OAuth App. In ModeInstallation they are the
+	// permissions that the App needs, as "issues:write": the App's settings at GitHub
+	// ask for them, and an installation that has not accepted one is shown as
+	// missing it.
 	Scopes []string
+	// OptionalScopes of an OAuth App are asked for by an upgrade only, and not
+	// missed.
+	OptionalScopes []string
 	// RedirectURL replaces BaseURL/{key}/callback.
 	RedirectURL string
 	// EnterpriseHost is where the App is registered when that is not github.com:
@@ -122,14 +129,15 @@ var (
 	_ providers.Renewer          = (*App)(nil)
 	_ token.EarlyRenewer         = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
-	_ providers.GrantRevoker     = (*App)(nil)
 	_ providers.Verifier         = (*App)(nil)
+	_ providers.GrantSharer      = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
 	_ providers.BudgetKeeper     = (*App)(nil)
 	_ providers.Lander           = (*App)(nil)
 	_ providers.Redeliverer      = (*App)(nil)
+	_ providers.PermissionsPage  = (*App)(nil)
 )
 
 // New returns the app. It never fails: the Manager reports every fault of the
@@ -152,11 +160,9 @@ func New(cfg Config) *App {
 // Info implements providers.Provider.
 func (a *App) Info() providers.Info {
 	i := providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "GitHub", Hosts: a.site.hosts(), PKCE: true, RedirectURL: a.cfg.RedirectURL,
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "GitHub", Hosts: a.site.hosts(), PKCE: true, RedirectURL: a.cfg.RedirectURL,
 	}
-	if a.cfg.Mode == ModeOAuthApp {
-		i.Scopes = a.cfg.Scopes
-	}
+	i.Scopes, i.OptionalScopes = slices.Clone(a.cfg.Scopes), slices.Clone(a.cfg.OptionalScopes)
 	return i
 }
 
@@ -166,6 +172,7 @@ func (a *App) Validate() error {
 	f := providers.NewFaults("githubapp", a.cfg.Key)
 	f.App(a.cfg.ClientID, a.secret, a.cfg.RedirectURL)
 	f.Scopes(a.cfg.Scopes)
+	f.Scopes(a.cfg.OptionalScopes)
 	if a.hmacErr != nil {
 		f.Add("WebhookSecrets: %w", a.hmacErr)
 	}
@@ -187,8 +194,13 @@ func (a *App) Validate() error {
 	default:
 		f.Add("Mode is unknown")
 	}
-	if a.cfg.Mode != ModeOAuthApp && len(a.cfg.Scopes) > 0 {
-		f.Add("Scopes are of an OAuth App only: a GitHub App has permissions")
+	if a.cfg.Mode == ModeUser && len(a.cfg.Scopes) > 0 || a.cfg.Mode != ModeOAuthApp && len(a.cfg.OptionalScopes) > 0 {
+		f.Add("Scopes of users, and OptionalScopes, are of an OAuth App only: a GitHub App has permissions")
+	}
+	for _, s := range a.cfg.Scopes {
+		if a.cfg.Mode == ModeInstallation && !permissionForm.MatchString(s) {
+			f.Add("scope %q: a GitHub App's permission looks like %q", s, "issues:write")
+		}
 	}
 	return f.Err()
 }

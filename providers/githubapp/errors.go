@@ -114,8 +114,11 @@ func callError(kind error, status int, cause error) error {
 // Classify maps an error of go-github or of a connection to the errors of
 // packages providers and ratelimit: *ratelimit.Error for both of GitHub's limits,
 // ErrReconnectRequired (a grant that is over), ErrSuspended, ErrForbidden, ErrNotFound,
-// ErrConflict, ErrInvalid (other 4xx), ErrTransient (a 401 too) and ErrProviderDown. An
-// error's text holds no URL and nothing of the answer; go-github's error stays
+// ErrConflict, ErrInvalid (other 4xx), ErrTransient (a 401 too) and ErrProviderDown. A
+// 403 because the App lacks a permission, or the token a scope, is a
+// *providers.MissingScopeError, which is ErrForbidden too: it names permissions as
+// "issues:write", and all of those of which one is enough. GitHub may say 404 instead,
+// which hides what there is. An error's text holds no URL and nothing of the answer; go-github's error stays
 // reachable for errors.As. An error it does not know, a context's among them, is
 // returned as it is, without http.Client's wrapping, which quotes the URL.
 //
@@ -159,6 +162,10 @@ func classifyResponse(refused *github.ErrorResponse, err error) error {
 		return limitError(retryAt(resp.Header, time.Now()), resp, err)
 	case resp.StatusCode == http.StatusForbidden && isSuspended(refused.Message):
 		return callError(providers.ErrSuspended, resp.StatusCode, err)
+	case resp.StatusCode == http.StatusForbidden:
+		if missing := missingScope(resp.Header, refused.Message); missing != nil {
+			return callError(missing, resp.StatusCode, err)
+		}
 	}
 	return callError(providers.StatusMeaning(resp.StatusCode, resp.Header), resp.StatusCode, err)
 }

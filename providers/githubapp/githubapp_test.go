@@ -60,11 +60,17 @@ func mode(m githubapp.Mode) func(*githubapp.Config) {
 func TestValidateReportsAllFaults(t *testing.T) {
 	require.NoError(t, app().Validate())
 	err := githubapp.New(githubapp.Config{Key: "Bad", Scopes: []string{"repo"}, PrivateKeyPEM: "nonsense", WebhookSecrets: []string{"short"}}).Validate()
-	for _, part := range []string{"Key must match", "ClientID", "ClientSecret", "AppID", "no RSA key", "WebhookSecrets", "Scopes are of an OAuth App"} {
+	for _, part := range []string{"Key must match", "ClientID", "ClientSecret", "AppID", "no RSA key", "WebhookSecrets", `scope "repo": a GitHub App's permission`} {
 		require.ErrorContains(t, err, part)
 	}
 	require.ErrorContains(t, app(func(c *githubapp.Config) { c.PrivateKeyPEM = "" }).Validate(), "PrivateKeyPEM is empty")
 	require.ErrorContains(t, app(mode(9)).Validate(), "Mode is unknown")
+	scoped := func(c *githubapp.Config) { c.Scopes = []string{"issues:write"} }
+	require.NoError(t, app(scoped).Validate())
+	require.ErrorContains(t, app(scoped, mode(githubapp.ModeUser)).Validate(), "Scopes of users")
+	optional := func(c *githubapp.Config) { c.OptionalScopes = []string{"gist"} }
+	require.ErrorContains(t, app(optional).Validate(), "OptionalScopes")
+	require.NoError(t, app(optional, mode(githubapp.ModeOAuthApp)).Validate())
 	der, err := x509.MarshalPKCS8PrivateKey(rsaKey())
 	require.NoError(t, err)
 	require.NoError(t, app(func(c *githubapp.Config) {
@@ -244,7 +250,8 @@ func TestExchangeOfAUser(t *testing.T) {
 	s = &site{t: t, token: `{"access_token":"gho_1","scope":"repo,gist","token_type":"bearer"}`}
 	acc, err = s.exchange(app(mode(githubapp.ModeOAuthApp)), url.Values{"code": {"c"}}, "")
 	require.NoError(t, err)
-	require.Equal(t, []string{"repo", "gist"}, acc.Grant.Scopes)
+	require.Equal(t, []string{"repo", "repo:status", "repo_deployment", "public_repo", "repo:invite", "security_events", "gist"}, acc.Grant.Scopes,
+		"GitHub leaves out what a scope includes")
 	require.Zero(t, acc.Grant.ExpiresIn)
 }
 

@@ -49,7 +49,7 @@ func (a *App) AuthorizeURL(p providers.Authorize) (string, error) {
 	}
 	q := p.Query(a.cfg.ClientID)
 	if a.cfg.Mode == ModeOAuthApp {
-		q.Set("scope", strings.Join(p.Scopes, " "))
+		q.Set("scope", strings.Join(leastScopes(p.Scopes), " "))
 	}
 	return a.site.authorizeURL() + "?" + q.Encode(), nil
 }
@@ -100,8 +100,8 @@ func (a *App) bindUser(ctx context.Context, x providers.Exchange, g token.Grant)
 	if err != nil {
 		return providers.Account{}, err
 	}
-	if a.cfg.Mode == ModeUser {
-		g.Scopes = []string{} // permissions take their place
+	if a.cfg.Mode == ModeOAuthApp {
+		g.Scopes = allScopes(g.Scopes) // none is an empty text
 	}
 	return providers.Account{ExternalID: strconv.FormatInt(who.ID, 10), Grant: g, ProviderData: data}, nil
 }
@@ -288,8 +288,9 @@ func bearerHeader(bearer string) http.Header {
 
 func decodeMinted(t token.Answer) (token.Grant, error) {
 	var ans struct {
-		Token     string    `json:"token"`
-		ExpiresAt time.Time `json:"expires_at"`
+		Token       string            `json:"token"`
+		ExpiresAt   time.Time         `json:"expires_at"`
+		Permissions map[string]string `json:"permissions"`
 	}
 	if json.Unmarshal(t.Body, &ans) != nil || ans.Token == "" {
 		return token.Grant{}, errAnswer
@@ -299,7 +300,7 @@ func decodeMinted(t token.Answer) (token.Grant, error) {
 	if d, err := http.ParseTime(t.Header.Get("Date")); err == nil {
 		now = d
 	}
-	g := token.Grant{AccessToken: token.NewSecret(ans.Token), Scopes: []string{}}
+	g := token.Grant{AccessToken: token.NewSecret(ans.Token), Scopes: permissionScopes(ans.Permissions)}
 	if !ans.ExpiresAt.IsZero() {
 		g.ExpiresIn = max(ans.ExpiresAt.Sub(now), time.Second)
 	}
@@ -356,6 +357,16 @@ func (a *App) Verify(ctx context.Context, conn *providers.Connection) error {
 	return err
 }
 
+// SharesGrant implements providers.GrantSharer: a revocation ends one token, and
+// every connect makes one of its own. Removing an installation ends all of it.
+func (a *App) SharesGrant(_, other providers.Snapshot) bool {
+	if a.cfg.Mode != ModeInstallation || !a.cfg.UninstallOnDisconnect {
+		return false
+	}
+	acc, err := ReadAccount(other)
+	return err != nil || acc.AppID != 0 // of an installation
+}
+
 // Land implements providers.Lander: who installs or changes the App at GitHub
 // comes back without a state.
 func (a *App) Land(q url.Values) (providers.Landing, bool) {
@@ -368,10 +379,4 @@ func (a *App) Land(q url.Values) (providers.Landing, bool) {
 		return providers.Landing{Result: providers.RefusedRequested}, true
 	}
 	return providers.Landing{}, false
-}
-
-// RevokesOneGrant implements providers.GrantRevoker: one token is revoked. An
-// installation that is removed takes the tokens of all along.
-func (a *App) RevokesOneGrant() bool {
-	return !a.cfg.UninstallOnDisconnect || a.cfg.Mode != ModeInstallation
 }

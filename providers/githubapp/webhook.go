@@ -277,6 +277,8 @@ func (a *App) Lifecycle(ev webhook.Event, in providers.Snapshot) (providers.Life
 	if body.Installation.AppID != a.cfg.AppID {
 		return l, nil // not described in full
 	}
+	// A token was made with the permissions of its time.
+	l.Scopes, l.Renew = permissionScopes(body.Installation.Permissions), body.Action == "new_permissions_accepted"
 	l.ProviderData, err = a.providerData(body.Installation)
 	return l, err
 }

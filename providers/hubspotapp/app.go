@@ -62,8 +62,9 @@ type Config struct {
 	// Scopes must be all that the app's configuration at HubSpot requires, "oauth"
 	// among them: HubSpot refuses the install otherwise.
 	Scopes []string
-	// OptionalScopes are granted where the account's plan has them, and silently
-	// left out elsewhere. Look at Snapshot.Scopes.
+	// OptionalScopes are asked for by every connect, granted where the account's plan
+	// has them, and silently left out elsewhere. They are not missed: look at
+	// Snapshot.Scopes or ask Connection.RequireScopes.
 	OptionalScopes []string
 	// RedirectURL replaces BaseURL/{key}/callback.
 	RedirectURL string
@@ -149,8 +150,9 @@ func New(cfg Config) *App {
 // something is missing, so the optional ones are not among them.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "HubSpot", Hosts: []string{apiHost}, Scopes: slices.Clone(a.cfg.Scopes),
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "HubSpot", Hosts: []string{apiHost}, Scopes: slices.Clone(a.cfg.Scopes),
 		PKCE: a.cfg.PKCE, RedirectURL: a.cfg.RedirectURL,
+		OptionalScopes: slices.Clone(a.cfg.OptionalScopes),
 	}
 }
 

@@ -154,16 +154,10 @@ func scopesOf(context json.RawMessage) []string {
 	var c map[string]json.RawMessage
 	_ = json.Unmarshal(context, &c)
 	for _, name := range []string{"requiredGranularScopes", "requiredScopes", "missingScopes"} {
-		var list, out []string
-		if json.Unmarshal(c[name], &list) != nil {
-			continue
+		var list []string
+		if json.Unmarshal(c[name], &list) == nil {
+			return providers.PlainScopes(list)
 		}
-		for _, s := range list {
-			if s = providers.PlainCode(s); s != "" {
-				out = append(out, s)
-			}
-		}
-		return out
 	}
 	return nil
 }

@@ -137,8 +137,8 @@ func TestValidateReportsAllFaults(t *testing.T) {
 func TestInfo(t *testing.T) {
 	a := app(func(c *hubspotapp.Config) { c.Key, c.PKCE, c.OptionalScopes = "hubspot_eu", true, []string{"tickets"} })
 	want := providers.Info{
-		Key: "hubspot_eu", Kind: "hubspot", Name: "HubSpot", Hosts: []string{"api.hubapi.com"},
-		Scopes: []string{"oauth", "crm.objects.contacts.read"}, PKCE: true,
+		Key: "hubspot_eu", Kind: "hubspot", App: "id-1", Name: "HubSpot", Hosts: []string{"api.hubapi.com"},
+		OptionalScopes: []string{"tickets"}, Scopes: []string{"oauth", "crm.objects.contacts.read"}, PKCE: true,
 	}
 	require.Equal(t, want, a.Info())
 	info := a.Info()

@@ -31,8 +31,23 @@ const (
 // (github.com/HubSpot/hubspot-api-nodejs v14, OauthDiscovery.ts, checked 2026-11).
 func (a *App) AuthorizeURL(p providers.Authorize) (string, error) {
 	q := p.Query(a.cfg.ClientID)
-	q.Set("scope", strings.Join(p.Scopes, " "))
-	optional := slices.DeleteFunc(slices.Clone(a.cfg.OptionalScopes), func(s string) bool { return slices.Contains(p.Scopes, s) })
+	// An account whose plan lacks one of scope cannot install the app: what was
+	// granted once, or is wished for now, is optional.
+	isRequired := func(s string) bool { return slices.Contains(a.cfg.Scopes, s) }
+	var required, optional []string
+	for _, s := range p.Scopes {
+		if isRequired(s) {
+			required = append(required, s)
+		} else {
+			optional = append(optional, s)
+		}
+	}
+	for _, s := range a.cfg.OptionalScopes {
+		if !isRequired(s) && !slices.Contains(optional, s) {
+			optional = append(optional, s)
+		}
+	}
+	q.Set("scope", strings.Join(required, " "))
 	if len(optional) > 0 {
 		q.Set("optional_scope", strings.Join(optional, " "))
 	}
@@ -40,8 +55,8 @@ func (a *App) AuthorizeURL(p providers.Authorize) (string, error) {
 	return "https://" + a.cfg.AuthorizeHost + "/oauth/authorize?" + strings.ReplaceAll(q.Encode(), "+", "%20"), nil
 }
 
-// Exchange implements providers.Provider. The answer names the account; only one
-// that does not is followed by an introspection. A code that HubSpot refuses is
+// Exchange implements providers.Provider. The answer names the account and the
+// scopes granted; only one that does not is followed by an introspection. A code that HubSpot refuses is
 // the token client's error with outcome token.Refused: the user has to start
 // again.
 func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Account, error) {
@@ -57,9 +72,16 @@ func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Acc
 	if err != nil {
 		return providers.Account{}, err
 	}
-	if p.HubID <= 0 {
-		if p, err = a.introspect(ctx, x.Client, g.AccessToken); err != nil {
+	if p.HubID <= 0 || g.Scopes == nil {
+		told, err := a.introspect(ctx, x.Client, g.AccessToken)
+		if err != nil {
 			return providers.Account{}, err
+		}
+		if p.HubID <= 0 {
+			p = told.Portal
+		}
+		if g.Scopes == nil {
+			g.Scopes = told.Scopes
 		}
 	}
 	if p.AppID == 0 {
@@ -74,9 +96,15 @@ func (a *App) Exchange(ctx context.Context, x providers.Exchange) (providers.Acc
 	}, nil
 }
 
-// introspect asks whose an access token is.
-func (a *App) introspect(ctx context.Context, c *token.Client, access token.Secret) (Portal, error) {
-	var p Portal
+// introspection is what HubSpot tells of an access token.
+type introspection struct {
+	Portal
+	Scopes []string `json:"scopes"`
+}
+
+// introspect asks whose an access token is, and what it is good for.
+func (a *App) introspect(ctx context.Context, c *token.Client, access token.Secret) (introspection, error) {
+	var p introspection
 	form := url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}}
 	_, err := c.Do(ctx, a.request(introspectURL, form, classifyExchange, func(t token.Answer) (token.Grant, error) {
 		return token.Grant{}, json.Unmarshal(t.Body, &p)

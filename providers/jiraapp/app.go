@@ -60,6 +60,8 @@ type Config struct {
 	// read:jira-user; dynamic webhooks need manage:jira-webhook and read:jira-work.
 	// offline_access is added.
 	Scopes []string
+	// OptionalScopes are asked for by an upgrade only, and not missed.
+	OptionalScopes []string
 	// RedirectURL replaces BaseURL/{key}/callback.
 	RedirectURL string
 	// PKCE sends a code challenge. Atlassian does not document it for 3LO.
@@ -122,7 +124,7 @@ func New(cfg Config) *App {
 	a := &App{secret: token.NewSecret(cfg.ClientSecret)}
 	a.verifier, a.fault = newVerifier(append([]string{cfg.ClientSecret}, cfg.PreviousClientSecrets...))
 	cfg.ClientSecret, cfg.PreviousClientSecrets = "", nil
-	cfg.Scopes, cfg.Webhooks = slices.Clone(cfg.Scopes), slices.Clone(cfg.Webhooks)
+	cfg.Scopes, cfg.OptionalScopes, cfg.Webhooks = slices.Clone(cfg.Scopes), slices.Clone(cfg.OptionalScopes), slices.Clone(cfg.Webhooks)
 	a.cfg = cfg
 	a.limits = newLimits(cfg)
 	return a
@@ -131,8 +133,9 @@ func New(cfg Config) *App {
 // Info implements providers.Provider.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Jira", Hosts: []string{apiHost},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Jira", Hosts: []string{apiHost},
 		Scopes: slices.Clone(a.cfg.Scopes), PKCE: a.cfg.PKCE, RedirectURL: a.cfg.RedirectURL,
+		OptionalScopes: slices.Clone(a.cfg.OptionalScopes),
 	}
 }
 
@@ -141,6 +144,7 @@ func (a *App) Validate() error {
 	f := providers.NewFaults("jiraapp", a.cfg.Key)
 	f.App(a.cfg.ClientID, a.secret, a.cfg.RedirectURL)
 	f.Scopes(a.cfg.Scopes)
+	f.Scopes(a.cfg.OptionalScopes)
 	if !slices.ContainsFunc(a.cfg.Scopes, isJiraScope) {
 		f.Add("Scopes has no scope of Jira: without one there is no site to connect")
 	}

@@ -69,9 +69,6 @@ func (a *App) ClassifyAnswer(status int, header http.Header, head []byte) provid
 	return providers.AnswerOK
 }
 
-// errScope is what a missing scope means. Jira does not say which.
-var errScope = fmt.Errorf("%w: %w", providers.ErrForbidden, &providers.MissingScopeError{})
-
 // meaning tells what a refusal means. The code is the first field Jira complains
 // of, if it complains of fields.
 func meaning(a providers.APIAnswer) (code string, kind error) {
@@ -83,7 +80,7 @@ func meaning(a providers.APIAnswer) (code string, kind error) {
 		}
 		return "rate_limited", &ratelimit.Error{RetryAt: retryAt(a.Header, time.Now()), Scope: scope}
 	case wrongScope(a.Status, a.Body):
-		return "scope_does_not_match", errScope
+		return "scope_does_not_match", &providers.MissingScopeError{} // Jira does not say which
 	}
 	if e := messages(a); e != nil {
 		for _, field := range slices.Sorted(maps.Keys(e.Errors)) {
@@ -164,8 +161,8 @@ func retryAt(h http.Header, now time.Time) time.Time {
 //   - ErrInvalid for 400 and other 4xx, ErrForbidden, ErrNotFound (410 too),
 //     ErrConflict; ErrTransient for another 401, as a grant that is over is the
 //     connection's own ErrReconnectRequired;
-//   - ErrForbidden and *providers.MissingScopeError for "scope does not match",
-//     without names: Jira gives none;
+//   - *providers.MissingScopeError, which is ErrForbidden too, for "scope does not
+//     match", without names: Jira gives none;
 //   - *ratelimit.Error for 429 and for 503 with Retry-After, its Scope being
 //     Jira's RateLimit-Reason;
 //   - ErrTransient, ErrProviderDown.

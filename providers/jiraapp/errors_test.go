@@ -27,7 +27,7 @@ func TestErrors(t *testing.T) {
 		{answer(400, `{"errorMessages":[],"errors":{"planted field":"x"}}`), providers.ErrInvalid, "integrations/jiraapp: status 400: integrations: invalid request"},
 		{answer(400, `planted`), providers.ErrInvalid, "integrations/jiraapp: status 400: integrations: invalid request"},
 		{answer(401, `{"code":401,"message":"Unauthorized"}`), providers.ErrTransient, "integrations/jiraapp: status 401: integrations: transient failure"},
-		{answer(401, `{"code":401,"message":"Unauthorized; scope does not match"}`), providers.ErrForbidden, "integrations/jiraapp: status 401 scope_does_not_match: integrations: forbidden: integrations: missing scope"},
+		{answer(401, `{"code":401,"message":"Unauthorized; scope does not match"}`), providers.ErrForbidden, "integrations/jiraapp: status 401 scope_does_not_match: integrations: missing scope"},
 		{answer(403, `{"errorMessages":["planted"]}`), providers.ErrForbidden, "integrations/jiraapp: status 403: integrations: forbidden"},
 		{answer(404, `{"errorMessages":["planted"]}`), providers.ErrNotFound, "integrations/jiraapp: status 404: integrations: not found at the provider"},
 		{answer(409, `{}`), providers.ErrConflict, "integrations/jiraapp: status 409: integrations: conflict at the provider"},

@@ -71,6 +71,8 @@ type Config struct {
 	// Scopes are those to ask for; one of them must be "refresh_token" or its
 	// synonym "offline_access". Defaults to "api" and "refresh_token".
 	Scopes []string
+	// OptionalScopes are asked for by an upgrade only, and not missed.
+	OptionalScopes []string
 	// Prompt is what Salesforce asks of the user: "login", "consent",
 	// "select_account", or several joined by spaces. With "login" a user who is
 	// signed in to one org can connect another. Defaults to "", as Salesforce
@@ -107,8 +109,8 @@ var (
 	_ providers.Provider         = (*App)(nil)
 	_ providers.Renewer          = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
-	_ providers.GrantRevoker     = (*App)(nil)
 	_ providers.Verifier         = (*App)(nil)
+	_ providers.GrantSharer      = (*App)(nil)
 	_ providers.SiteReader       = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
@@ -131,6 +133,9 @@ func New(cfg Config) *App {
 	a := &App{secret: token.NewSecret(cfg.ClientSecret), callout: newCalloutVerifier()}
 	cfg.ClientSecret = ""
 	cfg.Scopes = oneSpelling(cfg.Scopes)
+	if len(cfg.OptionalScopes) > 0 {
+		cfg.OptionalScopes = oneSpelling(cfg.OptionalScopes)
+	}
 	a.cfg = cfg
 	a.budgets = newBudgets()
 	return a
@@ -140,8 +145,9 @@ func New(cfg Config) *App {
 // below salesforce.com.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Salesforce", Hosts: []string{"*." + domain},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Salesforce", Hosts: []string{"*." + domain},
 		Scopes: slices.Clone(a.cfg.Scopes), PKCE: true, RedirectURL: a.cfg.RedirectURL,
+		OptionalScopes: slices.Clone(a.cfg.OptionalScopes),
 	}
 }
 
@@ -155,6 +161,7 @@ func (a *App) Validate() error {
 	f := providers.NewFaults("salesforceapp", a.cfg.Key)
 	f.App(a.cfg.ClientID, a.secret, a.cfg.RedirectURL)
 	f.Scopes(a.cfg.Scopes)
+	f.Scopes(a.cfg.OptionalScopes)
 	if !slices.Contains(a.cfg.Scopes, scopeRefresh) {
 		f.Add("Scopes lack refresh_token: access tokens end and nothing would renew them")
 	}

@@ -6,13 +6,28 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/saas-integrations/integrations/providers"
 )
 
-// api makes this adapter's calls.
-var api = providers.API{Adapter: adapter, Meaning: meaning}
+// newAPI makes calls with a grant of some scopes.
+func newAPI(granted []string) providers.API {
+	return providers.API{Adapter: adapter, Meaning: func(a providers.APIAnswer) (string, error) {
+		code, kind := meaning(a)
+		if _, message := firstError(a.Body); a.Status == http.StatusUnauthorized && isNotForREST(message) && lacksAPI(granted) {
+			kind = &providers.MissingScopeError{Need: []string{scopeAPI}}
+		}
+		return code, kind
+	}}
+}
+
+// lacksAPI reports whether a grant has no scope for the REST API
+// (help.salesforce.com, "OAuth Tokens and Scopes", checked 2026-11).
+func lacksAPI(granted []string) bool {
+	return granted != nil && !slices.Contains(granted, scopeAPI) && !slices.Contains(granted, scopeFull)
+}
 
 // Request is a call of [Do].
 type Request struct {
@@ -41,9 +56,11 @@ type Request struct {
 // sent once more; nothing else is repeated.
 //
 // The error is a *providers.CallError, or the connection's own error, or the
-// context's. For errors.Is it is one of providers.ErrNotFound, ErrForbidden,
-// ErrConflict, ErrInvalid, ErrTransient, ErrProviderDown, or
-// ratelimit.ErrRateLimited; its Code is Salesforce's, such as
+// context's. For errors.Is it is one of providers.ErrNotFound, ErrForbidden (what
+// the user may not do, and what the org does not allow), ErrConflict, ErrInvalid,
+// ErrTransient, ErrProviderDown, or ratelimit.ErrRateLimited; a
+// *providers.MissingScopeError where Salesforce refuses the REST API to a grant
+// without the scope "api". Its Code is Salesforce's, such as
 // "FIELD_CUSTOM_VALIDATION_EXCEPTION".
 func Do(ctx context.Context, conn *providers.Connection, r Request) (providers.APIAnswer, error) {
 	if err := conn.RequireKind(Key); err != nil {
@@ -61,7 +78,7 @@ func Do(ctx context.Context, conn *providers.Connection, r Request) (providers.A
 	if err != nil {
 		return providers.APIAnswer{}, err
 	}
-	return api.Do(ctx, conn.ClientFor(Key), providers.APICall{
+	return newAPI(s.Scopes).Do(ctx, conn.ClientFor(Key), providers.APICall{
 		Method: r.Method, URL: u, Header: r.Header, In: r.In, Out: r.Out, MaxBody: r.MaxBody,
 	})
 }

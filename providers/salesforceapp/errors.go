@@ -83,8 +83,14 @@ func (a *App) ClassifyAnswer(status int, _ http.Header, head []byte) providers.A
 
 // isPolicy reports whether a 401 is not about the token.
 func isPolicy(message string) bool {
-	return strings.Contains(message, "This session is not valid for use with the REST API") ||
-		strings.Contains(message, "Connected app is not attached to Agent")
+	return isNotForREST(message) || strings.Contains(message, "Connected app is not attached to Agent")
+}
+
+// isNotForREST reports whether a 401 is about what the grant is good for: it lacks
+// the scope "api" (help.salesforce.com article 005226515, checked 2026-11), or the
+// org asks for a higher session security level (jsforce#1301).
+func isNotForREST(message string) bool {
+	return strings.Contains(message, "This session is not valid for use with the REST API")
 }
 
 // firstError reads the first error of a refusal. Salesforce answers with a JSON

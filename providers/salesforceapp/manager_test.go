@@ -38,7 +38,7 @@ func TestTheWholeWay(t *testing.T) {
 	s, err := acme.Snapshot(ctx)
 	require.NoError(t, err)
 	require.Equal(t, kit.Salesforce.OrgID("T-acme"), s.ExternalID)
-	require.Equal(t, []string{"refresh_token", "api"}, s.Scopes)
+	require.Equal(t, []string{"api", "refresh_token"}, s.Scopes)
 	o, err := salesforceapp.ReadOrg(s)
 	require.NoError(t, err)
 	require.Equal(t, "https://"+kit.Salesforce.MyDomain("T-acme"), o.InstanceURL)

@@ -28,6 +28,9 @@ const (
 const (
 	scopeRefresh = "refresh_token"
 	scopeOffline = "offline_access"
+
+	scopeAPI  = "api"
+	scopeFull = "full" // all but scopeRefresh
 )
 
 // AuthorizeURL implements providers.Provider. Authorize.Site is a place as in
@@ -162,11 +165,6 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	return err
 }
 
-// RevokesOneGrant implements providers.GrantRevoker: of up to five grants of a user
-// the one of the token ends (help.salesforce.com, "Revoke OAuth Tokens", checked
-// 2026-11).
-func (a *App) RevokesOneGrant() bool { return true }
-
 // Verify implements providers.Verifier by a call of "limits". It is asked of grants
 // that no policy ends: others are renewed. An access token that has ended is renewed
 // by it, and a refusal of that ends the grant.
@@ -174,6 +172,11 @@ func (a *App) Verify(ctx context.Context, conn *providers.Connection) error {
 	_, err := Limits(ctx, conn)
 	return err
 }
+
+// SharesGrant implements providers.GrantSharer: every approval makes a grant of its
+// own. A user has five of one app at most, and the sixth ends the oldest, so one
+// that was replaced is revoked although the org is in use.
+func (a *App) SharesGrant(providers.Snapshot, providers.Snapshot) bool { return false }
 
 func (a *App) request(host string, form url.Values, read func(token.Answer) (token.Grant, error)) token.Request {
 	return token.Request{

@@ -140,7 +140,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	require.Equal(t, providers.Info{
-		Key: "salesforce", Kind: "salesforce", Name: "Salesforce", Hosts: []string{"*.salesforce.com"}, Scopes: []string{"api", "refresh_token"}, PKCE: true,
+		Key: "salesforce", Kind: "salesforce", App: "3MVG9", Name: "Salesforce", Hosts: []string{"*.salesforce.com"}, Scopes: []string{"api", "refresh_token"}, PKCE: true,
 	}, app().Info())
 	other := app(func(c *salesforceapp.Config) {
 		c.Key, c.Scopes = "salesforce_eu", []string{"api", "offline_access", "refresh_token", "openid"}

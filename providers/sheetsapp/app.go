@@ -73,6 +73,8 @@ type Config struct {
 	// Scopes are what the app needs, such as [ScopeDriveFile]. openid and email are
 	// added: they tell whose account it is.
 	Scopes []string
+	// OptionalScopes are asked for by an upgrade only, and not missed.
+	OptionalScopes []string
 	// RedirectURL replaces BaseURL/{key}/callback.
 	RedirectURL string
 	// SelectAccount makes Google ask which account to connect even when the user is
@@ -131,14 +133,18 @@ func New(cfg Config) *App {
 	a.cfg = cfg
 	a.limits = newLimits(cfg)
 	a.cfg.Scopes = normalScopes(append([]string{scopeOpenID, scopeEmail}, cfg.Scopes...))
+	if len(cfg.OptionalScopes) > 0 {
+		a.cfg.OptionalScopes = normalScopes(cfg.OptionalScopes)
+	}
 	return a
 }
 
 // Info implements providers.Provider.
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Google Sheets", Hosts: []string{sheetsHost, driveHost},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Google Sheets", Hosts: []string{sheetsHost, driveHost},
 		Scopes: slices.Clone(a.cfg.Scopes), PKCE: true, RedirectURL: a.cfg.RedirectURL,
+		OptionalScopes: slices.Clone(a.cfg.OptionalScopes),
 	}
 }
 
@@ -147,6 +153,7 @@ func (a *App) Validate() error {
 	f := providers.NewFaults("sheetsapp", a.cfg.Key)
 	f.App(a.cfg.ClientID, a.secret, a.cfg.RedirectURL)
 	f.Scopes(a.cfg.Scopes)
+	f.Scopes(a.cfg.OptionalScopes)
 	if !slices.ContainsFunc(a.cfg.Scopes, func(s string) bool { return !isSignIn(s) }) {
 		f.Add("Scopes is empty: name what the app needs, such as ScopeDriveFile")
 	}

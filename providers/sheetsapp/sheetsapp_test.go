@@ -127,7 +127,7 @@ func TestInfo(t *testing.T) {
 		c.Scopes = []string{"profile", sheetsapp.ScopeDriveFile, "email", emailScope, sheetsapp.ScopeDriveFile}
 	})
 	require.Equal(t, providers.Info{
-		Key: "sheets_eu", Kind: "google_sheets", Name: "Google Sheets", PKCE: true,
+		Key: "sheets_eu", Kind: "google_sheets", App: "1-a.apps.googleusercontent.com", Name: "Google Sheets", PKCE: true,
 		Hosts:  []string{"sheets.googleapis.com", "www.googleapis.com"},
 		Scopes: []string{"openid", emailScope, profileScope, sheetsapp.ScopeDriveFile},
 	}, a.Info())

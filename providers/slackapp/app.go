@@ -46,6 +46,10 @@ type Config struct {
 	// Scopes are for a bot token, UserScopes for a token of the installing user.
 	// Set one of them.
 	Scopes, UserScopes []string
+	// OptionalScopes, of the same kind of token, are asked for by an upgrade only,
+	// and not missed. Scopes that are marked optional at Slack can be left out by the
+	// user whichever of these they are in.
+	OptionalScopes []string
 	// RedirectURL replaces BaseURL/{key}/callback.
 	RedirectURL string
 	// PKCE sends a code challenge. The app must have opted in at Slack, which
@@ -78,6 +82,7 @@ var (
 	_ providers.Renewer          = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
 	_ providers.Verifier         = (*App)(nil)
+	_ providers.GrantSharer      = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)
 	_ providers.AnswerClassifier = (*App)(nil)
@@ -95,7 +100,7 @@ func New(cfg Config) *App {
 		a.hmac, a.fault = newVerifier(cfg.SigningSecrets)
 	}
 	cfg.ClientSecret, cfg.SigningSecrets = "", nil
-	cfg.Scopes, cfg.UserScopes = slices.Clone(cfg.Scopes), slices.Clone(cfg.UserScopes)
+	cfg.Scopes, cfg.UserScopes, cfg.OptionalScopes = slices.Clone(cfg.Scopes), slices.Clone(cfg.UserScopes), slices.Clone(cfg.OptionalScopes)
 	a.cfg = cfg
 	a.limits = newLimits(cfg)
 	return a
@@ -105,8 +110,9 @@ func New(cfg Config) *App {
 // files, files.slack.com; slack-go keeps to the same rule (v0.35.0).
 func (a *App) Info() providers.Info {
 	return providers.Info{
-		Key: a.cfg.Key, Kind: Key, Name: "Slack", Hosts: []string{"slack.com", "*.slack.com"},
+		Key: a.cfg.Key, Kind: Key, App: a.cfg.ClientID, Name: "Slack", Hosts: []string{"slack.com", "*.slack.com"},
 		Scopes: slices.Clone(a.scopes()), PKCE: a.cfg.PKCE, RedirectURL: a.cfg.RedirectURL,
+		OptionalScopes: slices.Clone(a.cfg.OptionalScopes),
 	}
 }
 
@@ -128,12 +134,19 @@ func (a *App) Validate() error {
 		f.Add("set one of Scopes and UserScopes")
 	}
 	f.Scopes(a.cfg.Scopes)
+	f.Scopes(a.cfg.OptionalScopes)
 	f.Scopes(a.cfg.UserScopes)
 	if a.fault != nil {
 		f.Add("SigningSecrets: %w", a.fault)
 	}
 	return f.Err()
 }
+
+// Kinds of token, as Workspace.TokenType.
+const (
+	tokenBot  = "bot"
+	tokenUser = "user"
+)
 
 // Workspace is what an install told about itself, kept as ProviderData.
 type Workspace struct {

@@ -175,7 +175,7 @@ func meaning(r slack.SlackErrorResponse) error {
 	switch {
 	case r.Err == "missing_scope":
 		separator := func(c rune) bool { return c == ',' || c == ' ' }
-		return &providers.MissingScopeError{Need: strings.FieldsFunc(r.Needed, separator)}
+		return &providers.MissingScopeError{Need: providers.PlainScopes(strings.FieldsFunc(r.Needed, separator))}
 	case isLimit(r.Err):
 		return providers.StatusMeaning(http.StatusTooManyRequests, nil)
 	case isOutage(r.Err):

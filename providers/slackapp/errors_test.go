@@ -102,7 +102,7 @@ func TestClassifyCodes(t *testing.T) {
 			require.Equal(t, err, slackapp.Classify(err), "once is enough")
 		}
 	}
-	for needed, want := range map[string][]string{"chat:write,files:write": {"chat:write", "files:write"}, "a, b": {"a", "b"}, "": {}} {
+	for needed, want := range map[string][]string{"chat:write,files:write": {"chat:write", "files:write"}, "a, b": {"a", "b"}, "<a>": nil, "": nil} {
 		var scope *providers.MissingScopeError
 		require.ErrorAs(t, slackapp.Classify(slack.SlackErrorResponse{Err: "missing_scope", Needed: needed}), &scope)
 		require.Equal(t, want, scope.Need)

@@ -98,6 +98,21 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	return revoke(ctx, r.Client, g.AccessToken)
 }
 
+// SharesGrant implements providers.GrantSharer: a revocation ends one token
+// (docs.slack.dev/reference/methods/apps.uninstall, checked 2026-11). There is one
+// bot token of a workspace, whoever installs the app, and one token of each user.
+func (a *App) SharesGrant(in, other providers.Snapshot) bool {
+	w, err := ReadWorkspace(in)
+	o, otherErr := ReadWorkspace(other)
+	switch {
+	case err != nil || otherErr != nil || w.TokenType == "" || o.TokenType == "":
+		return true // imported: nothing is known
+	case w.TokenType != o.TokenType:
+		return false
+	}
+	return w.TokenType != tokenUser || w.AuthedUserID == o.AuthedUserID
+}
+
 func revoke(ctx context.Context, c *token.Client, access token.Secret) error {
 	_, err := c.Do(ctx, token.Request{
 		URL: revokeURL, Classify: classifyToken,
@@ -214,10 +229,10 @@ func (a *App) account(body []byte, g token.Grant) (providers.Account, error) {
 	w := Workspace{
 		AppID: ans.AppID, OrgInstall: ans.OrgInstall, BotUserID: ans.BotUserID, AuthedUserID: ans.AuthedUser.ID,
 		TeamID: ans.Team.ID, TeamName: ans.Team.Name, EnterpriseID: ans.Enterprise.ID, EnterpriseName: ans.Enterprise.Name,
-		DefaultChannelID: ans.IncomingWebhook.ChannelID, DefaultChannel: ans.IncomingWebhook.Channel, TokenType: "bot",
+		DefaultChannelID: ans.IncomingWebhook.ChannelID, DefaultChannel: ans.IncomingWebhook.Channel, TokenType: tokenBot,
 	}
 	if a.userOnly() {
-		w.TokenType = "user"
+		w.TokenType = tokenUser
 	}
 	id := w.TeamID
 	if w.OrgInstall {

@@ -77,7 +77,7 @@ func TestWebhookSourceNeedsSecrets(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	require.Equal(t, providers.Info{
-		Key: "slack_eu", Kind: "slack", Name: "Slack", Hosts: []string{"slack.com", "*.slack.com"}, Scopes: []string{"search:read"}, PKCE: true,
+		Key: "slack_eu", Kind: "slack", App: "1.2", Name: "Slack", Hosts: []string{"slack.com", "*.slack.com"}, Scopes: []string{"search:read"}, PKCE: true,
 	}, app(userOnly, withPKCE, func(c *slackapp.Config) { c.Key = "slack_eu" }).Info())
 }
 

@@ -60,6 +60,9 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	wellAgain(row)
 	row.ConnectedAt, row.UpdatedAt = t, t
 	s.release(row)
+	if c.Moved {
+		s.forgetAccount(store.Ref{TenantID: c.TenantID, ID: c.ID})
+	}
 	s.insertChange(c.Change, t)
 	return copyOut(row, t), nil
 }

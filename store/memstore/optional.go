@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -42,6 +43,16 @@ func (s *Store) checkpoint(ref store.Ref, name string) *checkpoint {
 		s.checkpoints[key] = c
 	}
 	return c
+}
+
+// forgetAccount removes what is kept for an integration beside its row. It must be
+// called with the lock held.
+func (s *Store) forgetAccount(ref store.Ref) {
+	maps.DeleteFunc(s.checkpoints, func(key checkpointKey, _ *checkpoint) bool { return key.ref == ref })
+	maps.DeleteFunc(s.subscriptions, func(key subscriptionKey, _ *subscription) bool { return key.ref == ref })
+	maps.DeleteFunc(s.endpoints, func(_ string, e *store.Endpoint) bool {
+		return e.TenantID == ref.TenantID && e.IntegrationID == ref.ID
+	})
 }
 
 // Checkpoint implements store.Checkpoints.

@@ -92,6 +92,11 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 				return err
 			}
 		}
+		if c.Moved {
+			if err := s.forgetAccount(ctx, tx, c.TenantID, c.ID); err != nil {
+				return err
+			}
+		}
 		if c.Change != nil {
 			if err := s.insert(ctx, tx, []store.Delivery{*c.Change}); err != nil {
 				return err

@@ -12,6 +12,16 @@ import (
 	"github.com/saas-integrations/integrations/store"
 )
 
+// forgetAccount removes what is kept for an integration beside its row.
+func (s *Store) forgetAccount(ctx context.Context, tx *sql.Tx, tenant, id string) error {
+	for _, table := range []string{"checkpoints", "webhook_endpoints", "subscriptions"} {
+		if _, err := s.exec(ctx, tx, "DELETE FROM {p}"+table+" WHERE tenant_id = ? AND integration_id = ?", tenant, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Checkpoint implements store.Checkpoints.
 func (s *Store) Checkpoint(ctx context.Context, ref store.Ref, name string) ([]byte, int64, error) {
 	var value []byte

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("Rotations", s.rotations)
 	t.Run("Subscriptions", s.subscriptions)
 	t.Run("EnsureSubscriptions", s.ensured)
+	t.Run("Moved", s.moved)
 	t.Run("Admin", s.admin)
 	t.Run("Purger", s.purger)
 }
