@@ -10,14 +10,27 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// flight is the key of what is done once at a time for a handle. The handle is in
-// the flight, so nothing else is at its address meanwhile.
-func (h *Handle) flight(what string) string { return fmt.Sprintf("%p %s", h, what) }
+// flight is what is done once at a time, for a handle or for a name.
+type flight struct {
+	of  *Handle // nil for a name
+	key string
+}
 
-// share does fn once for all who ask for the same key at the same time. Each
+// flight is something that is done once at a time for a handle. Its key is the
+// handle's address, which takes no memory. What flown holds is not collected while
+// the key is taken, so that no other handle can have the address.
+func (h *Handle) flight(what string) flight { return flight{h, fmt.Sprintf("%p %s", h, what)} }
+
+// flown is the result of a flight.
+type flown struct {
+	of  *Handle
+	val any
+}
+
+// share does fn once for all who ask for the same flight at the same time. Each
 // waits as long as its own ctx allows; fn goes on without them, for limit at
 // most.
-func share[T any](ctx context.Context, v *Vault, key string, limit time.Duration, fn func(context.Context) (T, error)) (T, error) {
+func share[T any](ctx context.Context, v *Vault, f flight, limit time.Duration, fn func(context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
@@ -25,26 +38,28 @@ func share[T any](ctx context.Context, v *Vault, key string, limit time.Duration
 	select {
 	case <-ctx.Done():
 		return none, ctx.Err()
-	case r := <-start(ctx, v, key, limit, fn):
+	case r := <-start(ctx, v, f, limit, fn):
 		if r.Err != nil {
 			return none, r.Err
 		}
-		val, _ := r.Val.(T) // a nil interface has no type
+		val, _ := r.Val.(*flown).val.(T) // nil is of no type
 		return val, nil
 	}
 }
 
 // start is share without the wait.
-func start[T any](ctx context.Context, v *Vault, key string, limit time.Duration, fn func(context.Context) (T, error)) <-chan singleflight.Result {
-	return v.flights.DoChan(key, func() (val any, err error) {
+func start[T any](ctx context.Context, v *Vault, f flight, limit time.Duration, fn func(context.Context) (T, error)) <-chan singleflight.Result {
+	return v.flights.DoChan(f.key, func() (res any, err error) {
+		out := &flown{of: f.of}
+		res = out // after a panic too
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		defer v.recovered(work, &err)
-		val, err = fn(work)
+		out.val, err = fn(work)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = errSlowStore
 		}
-		return val, err
+		return res, err
 	})
 }
 

@@ -77,11 +77,11 @@ type Vault struct {
 	cfg   VaultConfig
 	log   *slog.Logger
 
-	seed      maphash.Seed
+	seed      maphash.Seed // of the indexes
 	kinds     atomic.Pointer[[]*kind]
 	byName    index      // by tenant, provider and label
 	byID      index      // by tenant and id
-	change    sync.Mutex // of kinds, byName and byID
+	writing   sync.Mutex // kinds, byName, byID
 	flights   singleflight.Group
 	evictions atomic.Int64
 
@@ -178,7 +178,7 @@ func (h *Handle) touch() {
 
 // find makes the handle of a row; callers at the same time share one read.
 func (v *Vault) find(ctx context.Context, key string, read func(context.Context) (store.Integration, error)) (*Handle, error) {
-	h, err := share(ctx, v, key, v.cfg.CommitBudget, func(ctx context.Context) (*Handle, error) {
+	h, err := share(ctx, v, flight{key: key}, v.cfg.CommitBudget, func(ctx context.Context) (*Handle, error) {
 		began, evictions := v.clock.now(), v.evictions.Load()
 		in, err := read(ctx)
 		if err != nil {
@@ -257,8 +257,8 @@ func (v *Vault) register(h *Handle) *Handle {
 	if other := v.cached(h.TenantID(), h.ID()); other != nil {
 		return other
 	}
-	v.change.Lock()
-	defer v.change.Unlock()
+	v.writing.Lock()
+	defer v.writing.Unlock()
 	if other := v.cached(h.TenantID(), h.ID()); other != nil {
 		return other
 	}
@@ -288,8 +288,8 @@ func (v *Vault) kind(provider string) *kind {
 	if k := v.known(provider); k != nil {
 		return k
 	}
-	v.change.Lock()
-	defer v.change.Unlock()
+	v.writing.Lock()
+	defer v.writing.Unlock()
 	if k := v.known(provider); k != nil {
 		return k
 	}
@@ -301,8 +301,8 @@ func (v *Vault) kind(provider string) *kind {
 
 // drop removes a handle from the cache. Those who hold it may go on using it.
 func (v *Vault) drop(h *Handle) {
-	v.change.Lock()
-	defer v.change.Unlock()
+	v.writing.Lock()
+	defer v.writing.Unlock()
 	v.byID.remove(v.hashID(h.TenantID(), h.ID()), h)
 	v.byName.remove(v.hashName(h.of, h.TenantID(), h.Label()), h)
 }
