@@ -331,11 +331,11 @@ func TestR9BadClientSecret(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		v := f.vault(t, nil)
+		f.fail(always(errSecret)) // before anybody renews
 		ctx, stop := context.WithCancel(t.Context())
 		var work sync.WaitGroup
 		work.Go(func() { keep(ctx, t, v) })
 		defer func() { stop(); work.Wait() }()
-		f.fail(always(errSecret))
 		start := time.Now()
 		for time.Since(start) < time.Minute {
 			next := time.Now().Add(time.Second)

@@ -64,6 +64,7 @@ func TestGivenUpIsToldOfWhatWasHeldBack(t *testing.T) {
 				f := ended(t, n)
 				f.connect(t, n, 1000*time.Hour) // lasts
 				st := &reporting{Store: f.store}
+				f.fail(always(cause)) // before anybody renews
 				ctx, stop := context.WithCancel(t.Context())
 				var work sync.WaitGroup
 				var made atomic.Int64
@@ -71,7 +72,6 @@ func TestGivenUpIsToldOfWhatWasHeldBack(t *testing.T) {
 					v := f.vault(t, func(cfg *token.VaultConfig) { cfg.Store, cfg.GiveUpAfter, cfg.Change = st, giveUp, turns(&made) })
 					work.Go(func() { keep(ctx, t, v) })
 				}
-				f.fail(always(cause))
 				began := time.Now()
 				time.Sleep(10 * time.Minute)
 				untried := map[int]bool{}
