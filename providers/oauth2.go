@@ -92,6 +92,7 @@ var (
 	_ Renewer         = (*oauth2Provider)(nil)
 	_ Revoker         = (*oauth2Provider)(nil)
 	_ GrantRevoker    = (*oauth2Provider)(nil)
+	_ AccountImporter = (*oauth2Provider)(nil)
 	_ WebhookReceiver = (*oauth2Provider)(nil)
 )
 
