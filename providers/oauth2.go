@@ -98,6 +98,7 @@ var (
 	_ Revoker         = (*oauth2Provider)(nil)
 	_ GrantSharer     = (*oauth2Provider)(nil)
 	_ Verifier        = (*oauth2Provider)(nil)
+	_ AccountImporter = (*oauth2Provider)(nil)
 	_ WebhookReceiver = (*oauth2Provider)(nil)
 )
 

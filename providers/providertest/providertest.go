@@ -109,6 +109,7 @@ func Run(t *testing.T, service func(t *testing.T) Service) {
 		{"describe", (*suite).describe},
 		{"connect", (*suite).connectOnce},
 		{"deny", (*suite).deny},
+		{"import", (*suite).importAccount},
 		{"refresh", (*suite).refresh},
 		{"rotation", (*suite).rotation},
 		{"lost answer", (*suite).lostAnswer},
