@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/store"
 	"github.com/saas-integrations/integrations/store/faultstore"
 	"github.com/saas-integrations/integrations/webhook"
@@ -505,6 +506,47 @@ func TestPanicsOfTheStoreAndTheObserverEndNoProcess(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"ran"}, b.ran)
 		require.Equal(t, store.Done, b.get(t, d).State)
+	})
+}
+
+// typed is an error whose text panics when it is nil, as one that was returned by
+// mistake.
+type typed struct{ text string }
+
+func (e *typed) Error() string { return e.text }
+
+// badCipher panics on one event.
+type badCipher struct {
+	crypto.Cipher
+	bad string
+}
+
+func (c badCipher) Open(dst, sealed []byte, b crypto.Binding) ([]byte, error) {
+	if b.Integration == c.bad {
+		panic("boom")
+	}
+	return c.Cipher.Open(dst, sealed, b)
+}
+
+func TestAnErrorThatPanicsAndACipherThatDoesHarmTheirEventOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		bad, odd, good := b.addKeyed(t, "t1", "", "bad"), b.addKeyed(t, "t1", "", "odd"), b.addKeyed(t, "t1", "", "good")
+		w := b.worker(t, handling(webhook.On("p", "x", func(_ context.Context, ev webhook.Event) error {
+			if ev.ID == odd.ID {
+				var err *typed
+				return err
+			}
+			return nil
+		})), func(cfg *webhook.WorkerConfig) {
+			cfg.Cipher, cfg.Concurrency = badCipher{b.cipher, bad.ID}, 1
+		})
+		_, err := w.Drain(t.Context())
+		var p *webhook.PanicError
+		require.ErrorAs(t, err, &p)
+		require.Equal(t, store.Done, b.get(t, good).State)
+		require.Contains(t, b.get(t, odd).LastError, "panic")
+		require.Equal(t, store.Pending, b.get(t, bad).State)
 	})
 }
 

@@ -47,7 +47,7 @@ func TestW5KillDashNine(t *testing.T) {
 			c.kill()
 			<-sent
 		}
-		until(t, 10*time.Minute, "all events are done", func() bool { return c.post.counts(t).Done == int64(events) })
+		until(t, time.Duration(sized(10, 180))*time.Minute, "all events are done", func() bool { return c.post.counts(t).Done == int64(events) })
 
 		n := c.post.counts(t)
 		ran := c.one("SELECT COUNT(DISTINCT event_id) FROM {p}e2e_runs WHERE what = 'begin'")
