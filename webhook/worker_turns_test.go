@@ -561,3 +561,33 @@ func TestEventsGoThroughJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &back))
 	require.Equal(t, ev, back)
 }
+
+// TestAHandlerThatHangsIsLeftBehind: one that does not return after its context ended
+// keeps its place for five seconds more and not for good.
+func TestAHandlerThatHangsIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		d, good := b.addKeyed(t, "t1", "", "hangs"), b.addKeyed(t, "t1", "", "good")
+		release := make(chan struct{})
+		began := time.Now()
+		var goodAfter time.Duration
+		w := b.worker(t, handling(webhook.On("p", "x", func(_ context.Context, ev webhook.Event) error {
+			if ev.ID == d.ID {
+				<-release
+				return nil // too late to count
+			}
+			goodAfter = time.Since(began)
+			return nil
+		})), func(cfg *webhook.WorkerConfig) {
+			cfg.Concurrency, cfg.HandlerTimeout, cfg.MaxStarts = 1, time.Minute, 1
+		})
+		n, err := w.Drain(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		close(release)
+		require.LessOrEqual(t, goodAfter, 66*time.Second)
+		require.Equal(t, store.Done, b.get(t, good).State)
+		require.Equal(t, store.Dead, b.get(t, d).State)
+		require.Contains(t, b.get(t, d).LastError, "did not return")
+	})
+}

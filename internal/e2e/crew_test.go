@@ -44,11 +44,13 @@ type handProcess struct {
 	gone          chan struct{}
 }
 
-// crews runs fn with an empty inbox on each database.
+// crews runs fn with an empty inbox on each database, all at the same time: mostly
+// they wait.
 func crews(t *testing.T, h webhook.Handling, fn func(t *testing.T, c *crew)) {
+	var all sync.WaitGroup
+	defer all.Wait()
 	posts(t, func(name string, open func(testing.TB) *post) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		run := func(t *testing.T) {
 			p := open(t)
 			p.exec(t, "CREATE TABLE {p}e2e_runs (event_id VARCHAR(64) NOT NULL, delivery VARCHAR(191) NOT NULL, order_key VARCHAR(191) NOT NULL, hand VARCHAR(64) NOT NULL, what VARCHAR(16) NOT NULL, at BIGINT NOT NULL)")
 			p.exec(t, "CREATE TABLE {p}e2e_effects (event_id VARCHAR(64) NOT NULL)")
@@ -61,7 +63,8 @@ func crews(t *testing.T, h webhook.Handling, fn func(t *testing.T, c *crew)) {
 				p.exec(t, "DROP TABLE {p}e2e_effects")
 			})
 			fn(t, c)
-		})
+		}
+		all.Go(func() { t.Run(name, run) })
 	})
 }
 

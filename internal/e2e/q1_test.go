@@ -19,7 +19,7 @@ import (
 func TestQ1NoisyNeighbourInbox(t *testing.T) {
 	posts(t, func(name string, open func(testing.TB) *post) {
 		t.Run(name, func(t *testing.T) {
-			quiet := sized(60, 1_000)
+			quiet := sized(50, 1_000)
 			alone := q1(t, open(t), quiet, 0)
 			beside := q1(t, open(t), quiet, 10)
 			p := func(ds []time.Duration, percent int) time.Duration {
@@ -53,7 +53,7 @@ func q1(t *testing.T, p *post, quiet, times int) []time.Duration {
 	})}
 	backlog := 0
 	if times > 0 {
-		backlog = 3_000
+		backlog = 1_500
 		var ds []store.Delivery
 		for i := range backlog {
 			ds = append(ds, p.event(t, fmt.Sprint("backlog-", i), "loud", "push", "", nil))

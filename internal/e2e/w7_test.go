@@ -33,7 +33,7 @@ func TestW7Leaks(t *testing.T) {
 				})},
 			})
 			require.NoError(t, err)
-			total, part := sized(5_000, 100_000), 5_000
+			total, part := sized(2_500, 100_000), 5_000
 			round := 0
 			handle := func(n int) {
 				round++
