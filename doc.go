@@ -45,7 +45,10 @@
 //	m.OnChange(func(ctx context.Context, c integrations.Change) error { … })
 //	group.Go(func() error { return m.Run(ctx) })
 //
-// Handlers see an event at least once. Event.ID is the idempotency key. A
+// Handlers see an event at least once. Event.ID is the idempotency key. Tenants take
+// turns, so that one's flood does not hold up another; Config.OrderKey asks for an
+// order, Config.Enqueuer takes events into a queue of the host's instead. What failed
+// too often is listed by [Manager.Events] and made due again by [Manager.Replay]. A
 // [Change] tells of an integration's own life: connected, needs_reconnect,
 // grant_ending, revoked and so on.
 //

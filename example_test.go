@@ -2,6 +2,7 @@ package integrations_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -175,4 +176,78 @@ func ExampleRewrap() {
 	// 2 of 2 rows
 	// 2 <nil>
 	// map[k2:2] <nil>
+}
+
+// jobs is the queue a host has already: River, Asynq, SQS. It keeps what it took and
+// does it in its own time.
+type jobs struct {
+	taken map[string]bool // ids it has had
+	todo  [][]byte
+}
+
+// Enqueue takes an event for good, once however often it comes.
+func (q *jobs) Enqueue(_ context.Context, ev webhook.Event) error {
+	if q.taken[ev.ID] {
+		return nil
+	}
+	job, err := json.Marshal(ev)
+	if err != nil {
+		return err
+	}
+	q.taken[ev.ID] = true
+	q.todo = append(q.todo, job)
+	return nil
+}
+
+// With an Enqueuer, stored webhooks go into the host's own queue.
+func ExampleConfig_enqueuer() {
+	kit := integrationstest.New(tb{})
+	queue := &jobs{taken: map[string]bool{}}
+	cfg := kit.Config()
+	cfg.Enqueuer = queue
+	m := kit.Use(cfg)
+	kit.Connect("tenant-1", slackapp.Key, "T1")
+
+	fmt.Println(kit.Slack.Event("T1", `{"type":"message","text":"hello"}`)) // stored, then answered
+	fmt.Println(m.Drain(context.Background()))                              // Run does it all the time
+	for _, job := range queue.todo {                                        // the host's worker
+		var ev webhook.Event
+		fmt.Println(json.Unmarshal(job, &ev), ev.TenantID, ev.Type)
+	}
+	// Output:
+	// 200
+	// <nil>
+	// <nil> tenant-1 message
+}
+
+// A handler that failed too often leaves a dead event. Once it is mended, Replay lets
+// it have what it missed.
+func ExampleManager_Replay() {
+	kit := integrationstest.New(tb{})
+	cfg := kit.Config()
+	cfg.Handling.MaxStarts = 1
+	m, ctx := kit.Use(cfg), context.Background()
+	mended := false
+	m.OnWebhook(webhook.On(slackapp.Key, "message", func(_ context.Context, ev webhook.Event) error {
+		if !mended {
+			return errors.New("no such table: messages")
+		}
+		fmt.Println("handled", ev.Type)
+		return nil
+	}))
+	kit.Connect("tenant-1", slackapp.Key, "T1")
+	kit.Slack.Event("T1", `{"type":"message","text":"hello"}`)
+	fmt.Println(m.Drain(ctx))
+
+	dead, err := m.Events(ctx, integrations.EventQuery{TenantID: "tenant-1", States: []integrations.EventState{integrations.EventDead}})
+	fmt.Println(len(dead), dead[0].LastError, err)
+	mended = true
+	fmt.Println(m.Replay(ctx, integrations.EventQuery{TenantID: "tenant-1"}))
+	fmt.Println(m.Drain(ctx))
+	// Output:
+	// <nil>
+	// 1 no such table: messages <nil>
+	// 1 <nil>
+	// handled message
+	// <nil>
 }

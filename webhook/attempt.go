@@ -36,9 +36,18 @@ type attempt struct {
 	err     error
 }
 
-// prepare decides what an attempt is.
-func (s *session) prepare(c claimed) *attempt {
-	a := &attempt{claimed: c}
+// prepare decides what an attempt is. A panic of the cipher gives the event up, not
+// the process: nil.
+func (s *session) prepare(c claimed) (a *attempt) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := newPanicError(v)
+			s.log(slog.LevelError, "webhook attempt panicked", c, "stack", string(p.Stack))
+			s.storeFailed("webhook event not opened", c, p)
+			a = nil
+		}
+	}()
+	a = &attempt{claimed: c}
 	if s.ctx.Err() != nil {
 		a.end = backIn(c, 0)
 		return a
@@ -180,7 +189,9 @@ func (s *session) call(ev Event) error {
 			}
 			result <- err
 		}()
-		err = s.invoke(ctx, ev)
+		if err = s.invoke(ctx, ev); err != nil {
+			_ = err.Error() // of a nil pointer it panics: better here than where it is told
+		}
 	}()
 	select {
 	case err := <-result:

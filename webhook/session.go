@@ -113,42 +113,30 @@ func (s *session) next(last *attempt) (claimed, bool) {
 	return c, ok
 }
 
-// step writes down how the last attempt ended and makes the next, if there is one. A
-// panic of the store, the cipher or an observer ends the attempt, not the process:
-// the lease runs out and the event comes again.
-func (s *session) step(last *attempt, c claimed, more bool) (made *attempt) {
+// step writes down how the last attempt ended and makes the next, if there is one. It
+// returns that, to be written down.
+func (s *session) step(last *attempt, c claimed, more bool) *attempt {
 	defer s.hasRoom()
-	defer func() {
-		v := recover()
-		if v != nil {
-			p := newPanicError(v)
-			s.storeFailed("webhook attempt panicked", c, p)
-			s.cfg.Logger.ErrorContext(s.ctx, "webhook attempt panicked", "stack", string(p.Stack))
-		}
-		if last != nil {
-			s.letGo(last.ID)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if last != nil {
-			s.unwritten--
-		}
-		if more && made == nil { // it was given up
-			s.turns.done(c)
-			delete(s.owners, c.ID)
-		}
-		if made != nil {
-			s.unwritten++
-		}
-	}()
 	var next *attempt
 	if more {
 		next = s.prepare(c)
 	}
-	if next = s.record(last, next); next != nil && next.starts {
-		s.run(next)
+	made := s.record(last, next)
+	if made != nil && made.starts {
+		s.run(made)
 	}
-	return next
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last != nil {
+		s.unwritten--
+	}
+	if made != nil {
+		s.unwritten++
+	} else if more { // it was given up: its lease runs out
+		s.turns.done(c)
+		delete(s.owners, c.ID)
+	}
+	return made
 }
 
 func (s *session) hasRoom() {

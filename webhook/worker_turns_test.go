@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/store"
 	"github.com/saas-integrations/integrations/store/faultstore"
 	"github.com/saas-integrations/integrations/webhook"
@@ -508,6 +509,47 @@ func TestPanicsOfTheStoreAndTheObserverEndNoProcess(t *testing.T) {
 	})
 }
 
+// typed is an error whose text panics when it is nil, as one that was returned by
+// mistake.
+type typed struct{ text string }
+
+func (e *typed) Error() string { return e.text }
+
+// badCipher panics on one event.
+type badCipher struct {
+	crypto.Cipher
+	bad string
+}
+
+func (c badCipher) Open(dst, sealed []byte, b crypto.Binding) ([]byte, error) {
+	if b.Integration == c.bad {
+		panic("boom")
+	}
+	return c.Cipher.Open(dst, sealed, b)
+}
+
+func TestAnErrorThatPanicsAndACipherThatDoesHarmTheirEventOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		bad, odd, good := b.addKeyed(t, "t1", "", "bad"), b.addKeyed(t, "t1", "", "odd"), b.addKeyed(t, "t1", "", "good")
+		w := b.worker(t, handling(webhook.On("p", "x", func(_ context.Context, ev webhook.Event) error {
+			if ev.ID == odd.ID {
+				var err *typed
+				return err
+			}
+			return nil
+		})), func(cfg *webhook.WorkerConfig) {
+			cfg.Cipher, cfg.Concurrency = badCipher{b.cipher, bad.ID}, 1
+		})
+		_, err := w.Drain(t.Context())
+		var p *webhook.PanicError
+		require.ErrorAs(t, err, &p)
+		require.Equal(t, store.Done, b.get(t, good).State)
+		require.Contains(t, b.get(t, odd).LastError, "panic")
+		require.Equal(t, store.Pending, b.get(t, bad).State)
+	})
+}
+
 func TestEventsGoThroughJSON(t *testing.T) {
 	ev := webhook.Event{
 		ID: "id", Provider: "p", Type: "t", DeliveryID: "d", TenantID: "t1", IntegrationID: "i1", ExternalID: "e", OrderKey: "k", Body: []byte{0, 255, '"'},
@@ -518,4 +560,34 @@ func TestEventsGoThroughJSON(t *testing.T) {
 	var back webhook.Event
 	require.NoError(t, json.Unmarshal(raw, &back))
 	require.Equal(t, ev, back)
+}
+
+// TestAHandlerThatHangsIsLeftBehind: one that does not return after its context ended
+// keeps its place for five seconds more and not for good.
+func TestAHandlerThatHangsIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		d, good := b.addKeyed(t, "t1", "", "hangs"), b.addKeyed(t, "t1", "", "good")
+		release := make(chan struct{})
+		began := time.Now()
+		var goodAfter time.Duration
+		w := b.worker(t, handling(webhook.On("p", "x", func(_ context.Context, ev webhook.Event) error {
+			if ev.ID == d.ID {
+				<-release
+				return nil // too late to count
+			}
+			goodAfter = time.Since(began)
+			return nil
+		})), func(cfg *webhook.WorkerConfig) {
+			cfg.Concurrency, cfg.HandlerTimeout, cfg.MaxStarts = 1, time.Minute, 1
+		})
+		n, err := w.Drain(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		close(release)
+		require.LessOrEqual(t, goodAfter, 66*time.Second)
+		require.Equal(t, store.Done, b.get(t, good).State)
+		require.Equal(t, store.Dead, b.get(t, d).State)
+		require.Contains(t, b.get(t, d).LastError, "did not return")
+	})
 }

@@ -44,6 +44,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if orders := os.Getenv(handEnv); orders != "" {
+		if err := hand(orders); err != nil {
+			fmt.Fprintln(os.Stderr, "hand:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
