@@ -6,12 +6,10 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/saas-integrations/integrations/webhook"
 	"github.com/saas-integrations/integrations/webhook/webhooktest"
 )
 
@@ -36,10 +34,7 @@ func (s *Salesforce) DeliverOutbound(endpointURL string, body []byte) (status in
 
 // OutboundRequest is the request that delivers the SOAP of an outbound message.
 func (s *Salesforce) OutboundRequest(endpointURL string, body []byte) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, endpointURL, bytes.NewReader(body))
-	r.Header.Set("Content-Type", "text/xml; charset=utf-8")
-	r.Header.Set("SOAPAction", `""`)
-	return r
+	return webhooktest.SalesforceOutbound(endpointURL, body)
 }
 
 // OutboundBody is the SOAP of an outbound message, with a session id as some orgs
@@ -87,7 +82,5 @@ func (s *Salesforce) Callout(endpointURL, secret string, body []byte) int {
 
 // CalloutRequest is such a request, signed at a time.
 func (s *Salesforce) CalloutRequest(endpointURL, secret string, body []byte, at time.Time) *http.Request {
-	return webhooktest.HMAC(endpointURL, webhook.HMACConfig{
-		SignatureHeader: "X-Signature", Prefix: "sha256=", Signed: "{timestamp}.{body}", TimestampHeader: "X-Timestamp", Secrets: []string{secret},
-	}, body, at)
+	return webhooktest.SalesforceCallout(endpointURL, secret, body, at)
 }
