@@ -153,6 +153,7 @@ type provider struct {
 	sites       providers.SiteReader
 	renewals    providers.SubscriptionRenewer
 	ender       providers.SubscriptionEnder
+	matcher     providers.AccountMatcher
 	sharer      providers.GrantSharer
 	permissions providers.PermissionsPage
 	receiver    *webhook.Receiver // nil without webhooks
@@ -329,6 +330,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.sites, _ = p.(providers.SiteReader)
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	r.ender, _ = p.(providers.SubscriptionEnder)
+	r.matcher, _ = p.(providers.AccountMatcher)
 	r.sharer, _ = p.(providers.GrantSharer)
 	r.permissions, _ = p.(providers.PermissionsPage)
 	if err := m.addReceiver(r, budget); err != nil {
