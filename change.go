@@ -61,7 +61,7 @@ type Change struct {
 	Label         string     `json:"label,omitempty"`
 	ExternalID    string     `json:"externalId,omitempty"`
 	// PreviousExternalID is the account before, where a tenant connected another
-	// one in its place; else "".
+	// one in its place, or another person of the same; else "".
 	PreviousExternalID string `json:"previousExternalId,omitempty"`
 	Status             Status `json:"status"`
 	// Scopes are those granted now, and MissingScopes those that are wanted and were

@@ -34,6 +34,16 @@
 //	api := slackapp.Client(conn) // slack-go, ready to use
 //	hc := conn.HTTPClient()      // for any SDK or a plain call
 //
+// # Scopes and accounts
+//
+// A reconnect keeps the integration: its id, label and metadata. [Integration] shows
+// the scopes that are wanted and were not granted; [providers.Connection.RequireScopes]
+// asks before a call; a call without them is a [MissingScopeError]; and
+// [Manager.UpgradeURL] is the link of a button that asks for more.
+//
+// A label makes room for further accounts of a provider: a connect with &label=eu,
+// which Config.AllowLabel has to allow, and [WithLabel].
+//
 // # Webhooks and changes
 //
 // Webhooks are verified over the raw bytes, routed to the tenant by the account

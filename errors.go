@@ -18,9 +18,11 @@ var (
 	// ErrUnauthenticated is for Config.Identify to return when nobody is signed
 	// in.
 	ErrUnauthenticated = errors.New("integrations: not signed in")
-	// ErrAccountTaken means another tenant holds the account.
-	ErrAccountTaken = errors.New("integrations: account is connected by another tenant")
-	// ErrAccountMismatch means a reconnect landed on another external account.
+	// ErrAccountTaken means another integration holds the account: another tenant's,
+	// or the tenant's own under another label.
+	ErrAccountTaken = errors.New("integrations: account is connected already")
+	// ErrAccountMismatch means a reconnect landed on another external account, or
+	// on another person's where the account is one person's.
 	ErrAccountMismatch = errors.New("integrations: reconnected another account")
 	// ErrOwnershipUnverified means it was not proved that the user may bind the
 	// account.

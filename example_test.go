@@ -102,6 +102,42 @@ func ExampleNew() {
 	// <nil>
 }
 
+// A feature that some tenants turn on needs a scope more. They grant it at a
+// button, and the integration stays what it was.
+func ExampleManager_UpgradeURL() {
+	kit := integrationstest.New(tb{})
+	cfg, app := kit.Config(), kit.Slack.App()
+	app.OptionalScopes = []string{"users:read"}
+	cfg.Providers = []providers.Provider{slackapp.New(app)}
+	m, ctx := kit.Use(cfg), context.Background()
+	kit.Connect("tenant-1", slackapp.Key)
+	conn, err := m.Connection(ctx, "tenant-1", slackapp.Key)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	var missing *integrations.MissingScopeError
+	if err := conn.RequireScopes(ctx, "users:read"); errors.As(err, &missing) { // or slackapp.Classify of a call's error
+		fmt.Println(err)
+		to, err := m.UpgradeURL(ctx, conn.TenantID(), conn.IntegrationID(), integrations.ConnectOptions{
+			ReturnTo: "/members", Scopes: missing.Need,
+		})
+		fmt.Println(to, err)
+
+		// The user presses the button and agrees.
+		user := kit.Browser("tenant-1", "user-of-tenant-1")
+		user.Account = "T-tenant-1"
+		fmt.Println(user.Open(to).Header.Get("Location"))
+	}
+	fmt.Println(conn.RequireScopes(ctx, "users:read"))
+	// Output:
+	// integrations: missing scope users:read
+	// https://app.example.test/integrations/slack/connect?return_to=%2Fmembers&scope=users%3Aread&scopes=upgrade <nil>
+	// /members?integration=slack&result=connected
+	// <nil>
+}
+
 func ExampleManager_Connection() {
 	kit := integrationstest.New(tb{})
 	kit.Connect("tenant-1", slackapp.Key)

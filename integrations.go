@@ -186,6 +186,7 @@ type provider struct {
 	sites       providers.SiteReader
 	renewals    providers.SubscriptionRenewer
 	ender       providers.SubscriptionEnder
+	matcher     providers.AccountMatcher
 	sharer      providers.GrantSharer
 	permissions providers.PermissionsPage
 	// keeper, missed and redeliverer are the provider's side of webhooks, declared
@@ -386,6 +387,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.renewals, _ = p.(providers.SubscriptionRenewer)
 	r.ender, _ = p.(providers.SubscriptionEnder)
 	r.findKeeper()
+	r.matcher, _ = p.(providers.AccountMatcher)
 	r.sharer, _ = p.(providers.GrantSharer)
 	r.permissions, _ = p.(providers.PermissionsPage)
 	if err := m.addReceiver(r, budget); err != nil {

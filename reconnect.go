@@ -86,6 +86,9 @@ func (m *Manager) replacing(ctx context.Context, p *provider, flow store.Flow, a
 		return before{Integration: store.Integration{ID: newID()}}, ChangeConnected, nil
 	}
 	old := before{Integration: in, moved: in.ExternalID != "" && in.ExternalID != a.ExternalID}
+	if err == nil && in.ExternalID == a.ExternalID && p.matcher != nil {
+		old.moved = !p.matcher.SameAccount(snapshot(in), a)
+	}
 	switch {
 	case err != nil:
 		return old, "", err

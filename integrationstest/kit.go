@@ -141,12 +141,18 @@ func (k *Kit) Manager() *integrations.Manager {
 
 // Browser is a fresh browser in which a user of a tenant is signed in.
 func (k *Kit) Browser(tenant, user string) *Browser {
+	k.t.Helper()
+	return k.BrowserAt(k.Manager(), tenant, user)
+}
+
+// BrowserAt is [Kit.Browser] at one of several Managers, which stand for replicas.
+func (k *Kit) BrowserAt(m *integrations.Manager, tenant, user string) *Browser {
 	u, err := url.Parse(k.baseURL())
 	if err != nil {
 		k.t.Fatalf("integrationstest: %v", err)
 		return nil
 	}
-	return newBrowser(k.Manager().Handler(), u.Host, k.Network, tenant, user)
+	return newBrowser(m.Handler(), u.Host, k.Network, tenant, user)
 }
 
 // Connect links a tenant to a provider by walking through the real handlers, as

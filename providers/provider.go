@@ -250,6 +250,13 @@ type (
 		Verify(ctx context.Context, conn *Connection) error
 	}
 
+	// AccountMatcher knows more of an account than its ExternalID: whose token it is.
+	AccountMatcher interface {
+		// SameAccount reports whether a reconnect that brought a, whose ExternalID is
+		// in's, is of the account of in.
+		SameAccount(in Snapshot, a Account) bool
+	}
+
 	// GrantSharer knows what ends with a grant. Without it revoking one is taken
 	// to end all that the app was granted by the same account, so that none is
 	// revoked while another integration of the account is in use.

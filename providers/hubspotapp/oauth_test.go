@@ -31,6 +31,13 @@ func TestAuthorizeURL(t *testing.T) {
 		"&optional_scope=tickets%20e-commerce&redirect_uri=https%3A%2F%2Fapp.example.com%2Fcb%3Fa%3Db%20c"+
 		"&scope=oauth%20crm.objects.contacts.read&state=s%2B1%202", got)
 
+	// What is wished for, or was granted once, must not keep an account from
+	// installing the app.
+	got, err = a.AuthorizeURL(providers.Authorize{Scopes: []string{"oauth", "tickets", "crm.objects.contacts.read", "of.before"}})
+	require.NoError(t, err)
+	require.Contains(t, got, "&optional_scope=tickets%20of.before%20e-commerce&")
+	require.Contains(t, got, "&scope=oauth%20crm.objects.contacts.read&")
+
 	got, err = app(func(c *hubspotapp.Config) { c.AuthorizeHost, c.PKCE = "app-eu1.hubspot.com", true }).AuthorizeURL(providers.Authorize{
 		State: "s", RedirectURL: "https://app.example.com/cb", Challenge: "c", Scopes: []string{"oauth"},
 	})
@@ -85,6 +92,13 @@ func TestExchangeAsksForAnAccountThatIsNotNamed(t *testing.T) {
 		method: "POST", url: "https://api.hubapi.com/oauth/2026-09/token/introspect", contentType: "application/x-www-form-urlencoded",
 		body: "client_id=id-1&client_secret=" + clientSecret + "&token=planted-access&token_type_hint=access_token",
 	}, rec.sent[1])
+
+	// The scopes are asked for too where the answer has none.
+	unscoped := strings.Replace(granted, `"scopes":["oauth","crm.objects.contacts.read"],`, "", 1)
+	got, err = exchange(app(), &recorder{answers: []answer{{200, unscoped}, {200, `{"active":true,"hub_id":62515,"hub_domain":"acme.example","scopes":["oauth"]}`}}}, "")
+	require.NoError(t, err)
+	require.Equal(t, []string{"oauth"}, got.Grant.Scopes)
+	require.JSONEq(t, `{"hub_id":62515,"user_id":7}`, string(got.ProviderData))
 
 	for _, second := range []answer{{200, `{"active":false}`}, {500, ""}, {200, "<html>"}, {200, `{"hub_id":-1}`}, {400, `{"status":"BAD_CLIENT_ID"}`}} {
 		_, err = exchange(app(), &recorder{answers: []answer{{200, unnamed}, second}}, "")

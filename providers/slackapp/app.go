@@ -2,8 +2,11 @@
 // tokens, token rotation, messages, and webhooks (events, interactivity, slash
 // commands).
 //
-// One registration holds one kind of token. For a user token beside a bot token
-// register a second [App] under another Key, or connect under another label.
+// One registration holds one kind of token. For user tokens beside a bot token
+// register a second [App] of the same Slack app under another Key, with UserScopes:
+// a tenant then has an integration of each. Slack has one request URL, so events,
+// and the news that a token was revoked, come to the Key that the URL names. A
+// revoked token of the other one is found at its next call.
 //
 // The token goes to slack.com and the names below it, and only in the
 // Authorization header. [Client] gives slack-go, [Notify] posts a message,
@@ -57,8 +60,9 @@ type Config struct {
 	// (docs.slack.dev/changelog/2026/03/30/pkce, checked 2026-11). Defaults to
 	// off.
 	PKCE bool
-	// Shared lets several tenants connect one workspace. By default it belongs to
-	// the first.
+	// Shared lets several integrations connect one workspace, of several tenants or
+	// under several labels. By default it belongs to the first. With UserScopes set
+	// it where several members of a workspace are to connect.
 	Shared bool
 	// LimitedHistory is for an app that is distributed commercially outside the Slack
 	// Marketplace: conversations.history and conversations.replies go once a minute
@@ -82,6 +86,7 @@ var (
 	_ providers.Renewer          = (*App)(nil)
 	_ providers.Revoker          = (*App)(nil)
 	_ providers.Verifier         = (*App)(nil)
+	_ providers.AccountMatcher   = (*App)(nil)
 	_ providers.GrantSharer      = (*App)(nil)
 	_ providers.WebhookReceiver  = (*App)(nil)
 	_ providers.LifecycleReader  = (*App)(nil)

@@ -60,6 +60,26 @@ func ExampleNew() {
 	// Output: slack <nil>
 }
 
+// A tenant's bot, and beside it the tokens of its users: one Slack app, registered
+// twice. Both redirect URLs, BaseURL/slack/callback and BaseURL/slack_user/callback,
+// have to be in the app's settings.
+func ExampleNew_userTokens() {
+	cfg := slackapp.Config{
+		ClientID: "1.2", ClientSecret: "secret", SigningSecrets: []string{"0123456789abcdef0123456789abcdef"},
+		Scopes: []string{"chat:write"},
+	}
+	bot := slackapp.New(cfg)
+	cfg.Key, cfg.Scopes, cfg.UserScopes = "slack_user", nil, []string{"search:read"}
+	cfg.SigningSecrets = nil // events come to the bot's URL
+	cfg.Shared = true        // several users of one workspace
+	users := slackapp.New(cfg)
+	fmt.Println(bot.Validate(), users.Validate())
+	fmt.Println(bot.Info().Key, users.Info().Key)
+	// Output:
+	// <nil> <nil>
+	// slack slack_user
+}
+
 func ExampleNotify() {
 	conn := connection(answer(`{"ok":true,"channel":"C1","ts":"1700000000.000100"}`), `{"default_channel_id":"C1"}`)
 	posted, err := slackapp.Notify(context.Background(), conn, slackapp.Message{Text: "Deployed"})

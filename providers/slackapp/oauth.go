@@ -98,6 +98,17 @@ func (a *App) Revoke(ctx context.Context, r providers.Revocation) error {
 	return revoke(ctx, r.Client, g.AccessToken)
 }
 
+// SameAccount implements providers.AccountMatcher: a user's token is one person's,
+// and another member of the workspace is somebody else.
+func (a *App) SameAccount(in providers.Snapshot, account providers.Account) bool {
+	if !a.userOnly() {
+		return true
+	}
+	w, err := ReadWorkspace(in)
+	now, nowErr := ReadWorkspace(providers.Snapshot{ProviderData: account.ProviderData})
+	return err == nil && nowErr == nil && (w.AuthedUserID == "" || w.AuthedUserID == now.AuthedUserID)
+}
+
 // SharesGrant implements providers.GrantSharer: a revocation ends one token
 // (docs.slack.dev/reference/methods/apps.uninstall, checked 2026-11). There is one
 // bot token of a workspace, whoever installs the app, and one token of each user.
