@@ -198,7 +198,7 @@ func (m *Manager) applyData(ctx context.Context, in store.Integration, l provide
 	}
 	if l.Scopes != nil && !token.SameScopes(l.Scopes, in.Scopes) {
 		u.Scopes = &l.Scopes
-		if u.Change, err = m.changeTo(in, Change{Kind: ChangeScopes, Scopes: l.Scopes, MissingScopes: m.missing(in.Provider, l.Scopes)}); err != nil {
+		if u.Change, err = m.changeTo(in, Change{Kind: ChangeScopes, Reason: l.Reason, Scopes: l.Scopes, MissingScopes: m.missing(in.Provider, l.Scopes)}); err != nil {
 			return err
 		}
 	} else if l.Kind == providers.Regranted {

@@ -515,3 +515,27 @@ func TestAClassifierSeesThePlainTextOfARefusalOnly(t *testing.T) {
 		require.Equal(t, row.seen, s.dead.Load(), row)
 	}
 }
+
+// cursors is a providers.Syncs in memory.
+type cursors map[string][]byte
+
+func (c cursors) Load(_ context.Context, name string) ([]byte, int64, error) { return c[name], 0, nil }
+func (c cursors) Save(_ context.Context, name string, value []byte, version int64) (int64, error) {
+	c[name] = value
+	return version + 1, nil
+}
+func (cursors) TryLease(context.Context, string, string, time.Duration) (bool, error) {
+	return true, nil
+}
+func (cursors) Release(context.Context, string, string) error { return nil }
+
+func ExampleNewCheckpoint() {
+	ctx := context.Background()
+	p := providers.NewCheckpoint(cursors{}, "issues")
+	fmt.Println(p.Save(ctx, []byte("page 2")))
+	value, err := p.Load(ctx)
+	fmt.Println(string(value), err)
+	// Output:
+	// <nil>
+	// page 2 <nil>
+}
