@@ -293,15 +293,21 @@ func (p *purge) remove(ctx context.Context, t store.Table, count *int) error {
 	}
 }
 
-// here refuses to write for an integration that is disconnected or gone, as far as
-// this process knows: what it writes would outlive a purge.
-func (m *Manager) here(ctx context.Context, ref store.Ref) error {
+// inTime writes for an integration unless it is disconnected or gone, as far as this
+// process knows, and only for as long as a purge waits for: what came later would
+// outlive it.
+func (m *Manager) inTime(ctx context.Context, ref store.Ref, write func(ctx context.Context) error) error {
 	h, err := m.vault.LookupID(ctx, ref.TenantID, ref.ID)
 	if err == nil {
 		err = h.Usable(ctx)
 	}
 	if err = usable(err); errors.Is(err, ErrNotConnected) || errors.Is(err, ErrDisconnected) {
-		return err
+		return err // another fault is not this one's to report
 	}
-	return nil // another fault is not this one's to report
+	bounded, cancel := context.WithTimeout(ctx, m.cfg.CommitBudget)
+	defer cancel()
+	if err = write(bounded); err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: the store did not answer in time", ErrTransient)
+	}
+	return err
 }
