@@ -150,22 +150,23 @@ func (c checkpoints) Load(ctx context.Context, name string) ([]byte, int64, erro
 	return c.store.Checkpoint(ctx, c.ref, name)
 }
 
-func (c checkpoints) Save(ctx context.Context, name string, value []byte, version int64) (int64, error) {
-	if err := c.m.here(ctx, c.ref); err != nil {
-		return 0, err
-	}
-	v, err := c.store.SaveCheckpoint(ctx, c.ref, name, value, version)
+func (c checkpoints) Save(ctx context.Context, name string, value []byte, version int64) (next int64, err error) {
+	err = c.m.inTime(ctx, c.ref, func(ctx context.Context) (err error) {
+		next, err = c.store.SaveCheckpoint(ctx, c.ref, name, value, version)
+		return err
+	})
 	if errors.Is(err, store.ErrConflict) {
 		return 0, fmt.Errorf("%w: checkpoint was saved by somebody else", ErrConflict)
 	}
-	return v, err
+	return next, err
 }
 
-func (c checkpoints) TryLease(ctx context.Context, name, owner string, ttl time.Duration) (bool, error) {
-	if err := c.m.here(ctx, c.ref); err != nil {
-		return false, err
-	}
-	return c.store.TryLease(ctx, c.ref, name, owner, ttl)
+func (c checkpoints) TryLease(ctx context.Context, name, owner string, ttl time.Duration) (ok bool, err error) {
+	err = c.m.inTime(ctx, c.ref, func(ctx context.Context) (err error) {
+		ok, err = c.store.TryLease(ctx, c.ref, name, owner, ttl)
+		return err
+	})
+	return ok, err
 }
 
 func (c checkpoints) Release(ctx context.Context, name, owner string) error {

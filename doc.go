@@ -75,6 +75,11 @@
 // [ErrDisconnected], [ErrRateLimited], [ErrTransient] and [ErrAppMisconfigured]
 // with errors.Is. No error holds a token, a code, a secret or a body.
 //
+// # Leaving and moving in
+//
+// [Manager.Disconnect] ends one integration, [Manager.Purge] everything there is of a
+// tenant. [Manager.Import] takes over tokens that another application obtained.
+//
 // # Replicas
 //
 // Any number of processes may share a store and all run everything. Leases and

@@ -50,9 +50,6 @@ func (m *Manager) webhookURL(p *provider) string {
 }
 
 func (e endpoints) Open(ctx context.Context) (providers.Endpoint, error) {
-	if err := e.m.here(ctx, e.ref); err != nil {
-		return providers.Endpoint{}, err
-	}
 	segment, secret := newSecret(), newSigningSecret()
 	row := store.Endpoint{
 		ID: newID(), TenantID: e.ref.TenantID, IntegrationID: e.ref.ID, Provider: e.provider, PathHash: hash(segment),
@@ -61,7 +58,7 @@ func (e endpoints) Open(ctx context.Context) (providers.Endpoint, error) {
 	if row.Secret, row.KeyID, err = e.seal(row, secret); err != nil {
 		return providers.Endpoint{}, fmt.Errorf("integrations: open endpoint: %w", err)
 	}
-	if err := e.store.PutEndpoint(ctx, row); err != nil {
+	if err := e.m.inTime(ctx, e.ref, func(ctx context.Context) error { return e.store.PutEndpoint(ctx, row) }); err != nil {
 		return providers.Endpoint{}, fmt.Errorf("integrations: open endpoint: %w", err)
 	}
 	return e.shown(row.ID, segment, secret), nil
@@ -115,13 +112,11 @@ func (e endpoints) Save(ctx context.Context, s providers.Subscription) error {
 	if s.Name == "" || s.Name == keeperName || len(s.Name) > 191 || len(s.RemoteID) > 191 {
 		return fmt.Errorf("%w: name or id of a subscription is empty, taken or over 191 bytes", ErrInvalid)
 	}
-	if err := e.m.here(ctx, e.ref); err != nil {
-		return err
-	}
-	if err := e.store.PutSubscription(ctx, store.Subscription{
+	row := store.Subscription{
 		TenantID: e.ref.TenantID, IntegrationID: e.ref.ID, Provider: e.provider,
 		Name: s.Name, RemoteID: s.RemoteID, Data: s.Data, ExpiresAt: s.ExpiresAt, RenewAt: s.RenewAt,
-	}); err != nil {
+	}
+	if err := e.m.inTime(ctx, e.ref, func(ctx context.Context) error { return e.store.PutSubscription(ctx, row) }); err != nil {
 		return fmt.Errorf("integrations: save subscription: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package integrations_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/saas-integrations/integrations"
+	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/integrationstest"
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/providers/githubapp"
@@ -492,4 +494,27 @@ func ExampleManager_Import() {
 	// tenant-1 created false
 	// tenant-2 refused true
 	// <nil>
+}
+
+// Take over what a Node application keeps in PostgreSQL. The host opens the database
+// with a driver of its choice.
+func ExampleTableGrants() {
+	takeOver := func(ctx context.Context, m *integrations.Manager, db *sql.DB, oldKey string) error {
+		key, err := crypto.ParseKey("legacy", oldKey)
+		if err != nil {
+			return err
+		}
+		hex, err := crypto.NewHexFormat(key)
+		if err != nil {
+			return err
+		}
+		report, err := m.Import(ctx, integrations.TableGrants(ctx, db, "integrations", hex))
+		for _, row := range report.Rows {
+			if row.Outcome == integrations.ImportRefused {
+				fmt.Println(row.TenantID, row.Provider, row.Reason)
+			}
+		}
+		return err
+	}
+	_ = takeOver
 }

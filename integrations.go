@@ -61,7 +61,8 @@ type Config struct {
 	// HTTPTimeout bounds one call to a token endpoint. Defaults to 10 s.
 	HTTPTimeout time.Duration
 	// CommitBudget is how long storing a refreshed token may take before the
-	// lease is in danger. Defaults to 5 s. The lease lasts 2 × (HTTPTimeout +
+	// lease is in danger, and how long saving a checkpoint, a subscription or an
+	// endpoint may. Defaults to 5 s. The lease lasts 2 × (HTTPTimeout +
 	// CommitBudget).
 	CommitBudget time.Duration
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/saas-integrations/integrations/providers"
 	"github.com/saas-integrations/integrations/store"
+	"github.com/saas-integrations/integrations/token"
 )
 
 const (
@@ -293,18 +294,24 @@ func (p *purge) remove(ctx context.Context, t store.Table, count *int) error {
 	}
 }
 
-// here refuses to write for an integration that is disconnected or gone, as far as
-// this process knows: what it writes would outlive a purge.
-func (m *Manager) here(ctx context.Context, ref store.Ref) error {
-	if ref == (store.Ref{}) {
-		return nil // what is kept of the app itself
-	}
-	h, err := m.vault.LookupID(ctx, ref.TenantID, ref.ID)
-	if err == nil {
-		err = h.Usable(ctx)
+// inTime writes for an integration unless it is disconnected or gone, as far as this
+// process knows, and only for as long as a purge waits for: what came later would
+// outlive it.
+func (m *Manager) inTime(ctx context.Context, ref store.Ref, write func(ctx context.Context) error) error {
+	var err error
+	if ref != (store.Ref{}) { // else it is kept of the app itself
+		var h *token.Handle
+		if h, err = m.vault.LookupID(ctx, ref.TenantID, ref.ID); err == nil {
+			err = h.Usable(ctx)
+		}
 	}
 	if err = usable(err); errors.Is(err, ErrNotConnected) || errors.Is(err, ErrDisconnected) {
-		return err
+		return err // another fault is not this one's to report
 	}
-	return nil // another fault is not this one's to report
+	bounded, cancel := context.WithTimeout(ctx, m.cfg.CommitBudget)
+	defer cancel()
+	if err = write(bounded); err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: the store did not answer in time", ErrTransient)
+	}
+	return err
 }

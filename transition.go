@@ -29,7 +29,8 @@ type transition struct {
 //     too, both by way of the renewal that they ask for.
 //   - suspended, resumed and revoked come from a provider's event
 //     ([providers.Lifecycle]).
-//   - disconnected comes from [Manager.Disconnect].
+//   - disconnected comes from [Manager.Disconnect]. [Manager.Purge] ends what it removes
+//     without one.
 var transitions = map[ChangeKind]transition{
 	ChangeConnected:      {from: []Status{StatusDisconnected, StatusRevoked}, to: StatusActive},
 	ChangeReconnected:    {from: []Status{StatusActive, StatusNeedsReconnect, StatusSuspended}, to: StatusActive},

@@ -55,7 +55,8 @@ func (p *Checkpoint) Load(ctx context.Context) ([]byte, error) {
 
 // Save stores a value. It returns an error wrapping [ErrConflict] when somebody
 // else saved since this Checkpoint loaded or saved, [ErrDisconnected] or
-// [ErrNotConnected] for an integration that is over.
+// [ErrNotConnected] for an integration that is over, [ErrTransient] when the store did
+// not answer in time.
 func (p *Checkpoint) Save(ctx context.Context, value []byte) error {
 	if p.syncs == nil {
 		return errNoSyncs
