@@ -78,7 +78,7 @@ func TestGivenUpIsToldOfWhatWasHeldBack(t *testing.T) {
 				for i, in := range f.rows(t, n) {
 					require.Equal(t, store.Active, in.Status)
 					require.Equal(t, cause.Code, in.RefreshError)
-					require.WithinDuration(t, began, in.RefreshFailingSince, time.Minute)
+					require.WithinDuration(t, began, in.RefreshFailingSince, 3*time.Minute)
 					untried[i] = in.RefreshFails == 0
 				}
 				require.Zero(t, f.rows(t, n+1)[n].RefreshFailingSince, "its calls do not fail")
