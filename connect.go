@@ -242,7 +242,9 @@ func (m *Manager) reconnecting(ctx context.Context, tenant string, p *provider, 
 	if err != nil {
 		return flow, fmt.Errorf("integrations: connect: %w", err)
 	}
-	flow.Scopes = p.asking(opts, in.Scopes)
+	if !over(in) {
+		flow.Scopes = p.asking(opts, in.Scopes)
+	}
 	if flow.Site == "" && p.sites != nil {
 		flow.Site = p.sites.SiteOf(snapshot(in))
 	}

@@ -18,6 +18,8 @@ const (
 	// ActionAskAdmin: the tenant asks whoever administers the account at the
 	// provider.
 	ActionAskAdmin Action = "ask_admin"
+	// ActionUpgrade: the tenant grants what is missing, at [Manager.UpgradeURL].
+	ActionUpgrade Action = "upgrade"
 	// ActionConnect: the tenant connects, if the integration is wanted again.
 	ActionConnect Action = "connect"
 )
@@ -68,7 +70,7 @@ func (in Integration) Explain() Explanation {
 	case !in.GrantEndsAt.IsZero() && !in.GrantRenews && time.Until(in.GrantEndsAt) < endsSoon:
 		return Explanation{fmt.Sprintf("Connected until %s. Connect again before then to keep it.", in.GrantEndsAt.UTC().Format(time.DateOnly)), ActionReconnect}
 	case len(in.MissingScopes) > 0:
-		return Explanation{"Connected, without all the permissions that were asked for. Connect again to grant them.", ActionReconnect}
+		return Explanation{"Connected, without all the permissions that were asked for. Grant the missing ones.", ActionUpgrade}
 	}
 	return Explanation{"Connected.", ActionNone}
 }

@@ -92,6 +92,13 @@ func TestUpgrade(t *testing.T) {
 
 	// An upgrade has to land on the same account.
 	require.Equal(t, "account_mismatch", walk(t, kit, "t1", to, "TB"))
+
+	// What was disconnected is over: the next connect begins with what is wanted.
+	require.NoError(t, m.Disconnect(ctx, "t1", first.ID))
+	b = kit.Browser("t1", "u1")
+	b.Account = "TA"
+	require.Equal(t, "connected", result(t, b.Open(kit.ConnectURL(slackapp.Key)+"?label=eu&scopes=upgrade")))
+	require.Equal(t, slackApp(kit).Scopes, asked(t, b, "scope"))
 }
 
 func slackApp(kit *integrationstest.Kit) slackapp.Config { return kit.Slack.App() }
@@ -105,7 +112,7 @@ func TestAScopeThatIsLeftOutIsTold(t *testing.T) {
 	require.Equal(t, "/?integration=slack&result=connected&scopes=missing", v.Header.Get("Location"))
 	in := row(t, m)
 	require.Equal(t, []string{"channels:read"}, in.MissingScopes)
-	require.Equal(t, integrations.ActionReconnect, in.Explain().Action)
+	require.Equal(t, integrations.ActionUpgrade, in.Explain().Action)
 	require.Equal(t, []string{"channels:read"}, changes.since(t)[0].MissingScopes)
 
 	// What was asked for on purpose counts too, and nothing is said when all is there.

@@ -183,7 +183,7 @@ func TestAScopeChangeIsTold(t *testing.T) {
 		}
 		in := only(t, changes.m)
 		require.Equal(t, []string{"write"}, in.MissingScopes)
-		require.Equal(t, integrations.ActionReconnect, in.Explain().Action)
+		require.Equal(t, integrations.ActionUpgrade, in.Explain().Action)
 	})
 }
 
