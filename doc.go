@@ -45,6 +45,10 @@
 //	m.OnChange(func(ctx context.Context, c integrations.Change) error { … })
 //	group.Go(func() error { return m.Run(ctx) })
 //
+// Run also keeps the provider's side: it makes, renews and repairs the subscriptions
+// that an adapter's Config declares, and recovers webhooks that did not arrive
+// (docs/webhooks.md).
+//
 // Handlers see an event at least once. Event.ID is the idempotency key. A
 // [Change] tells of an integration's own life: connected, needs_reconnect,
 // revoked and so on.
