@@ -55,6 +55,10 @@
 //	m.OnChange(func(ctx context.Context, c integrations.Change) error { … })
 //	group.Go(func() error { return m.Run(ctx) })
 //
+// Run also keeps the provider's side: it makes, renews and repairs the subscriptions
+// that an adapter's Config declares, and recovers webhooks that did not arrive
+// (docs/webhooks.md).
+//
 // Handlers see an event at least once. Event.ID is the idempotency key. Tenants take
 // turns, so that one's flood does not hold up another; Config.OrderKey asks for an
 // order, Config.Enqueuer takes events into a queue of the host's instead. What failed

@@ -258,3 +258,27 @@ func ExamplePlain() {
 	fmt.Println(jiraapp.Plain("h1. *not* a heading, !no-image.png!"))
 	// Output: h1&#46; \*not\* a heading, \!no\-image.png\!
 }
+
+// Webhooks that all tenants are to have are declared once.
+func ExampleConfig_webhooks() {
+	kit := integrationstest.New(tb{})
+	app := kit.Jira.App() // ClientID, ClientSecret and Scopes
+	app.Webhooks = []jiraapp.Webhook{
+		{Name: "issues", Events: []string{jiraapp.TypeIssueCreated, jiraapp.TypeIssueUpdated}, JQL: "project != null"},
+	}
+	cfg := kit.Config()
+	cfg.Providers = []providers.Provider{jiraapp.New(app)}
+	m := kit.Use(cfg)
+	kit.Connect("acme", jiraapp.Key)
+	kit.Connect("beta", jiraapp.Key)
+	if err := m.Drain(context.Background()); err != nil { // a server calls Run instead
+		fmt.Println(err)
+		return
+	}
+	for _, tenant := range []string{"acme", "beta"} {
+		fmt.Println(tenant, kit.Jira.Webhooks(kit.Jira.Site("T-" + tenant))[0].JQL)
+	}
+	// Output:
+	// acme project != null
+	// beta project != null
+}

@@ -200,3 +200,23 @@ func ExampleOpenWebhook() {
 	// acme ada@example.com
 	// <nil>
 }
+
+// An endpoint's URL and secret are replaced while those before still work.
+func ExampleOpenWebhook_rotate() {
+	conn, kit := connected()
+	ctx := context.Background()
+	before, err := salesforceapp.OpenWebhook(ctx, conn)
+	if err != nil {
+		panic(err)
+	}
+	after, err := conn.RotateEndpoint(ctx, before.ID, 7*24*time.Hour)
+	if err != nil {
+		panic(err)
+	}
+	for _, url := range []string{before.URL, after.URL} {
+		fmt.Println(kit.Salesforce.OutboundMessage(url, "T-acme", "Contact", map[string]string{"Email": "ada@example.com"}))
+	}
+	// Output:
+	// 200 true
+	// 200 true
+}

@@ -217,3 +217,20 @@ func ExampleDo() {
 	fmt.Println(file.Name, err)
 	// Output: Shop <nil>
 }
+
+// A channel of all changes for every connection is declared once.
+func ExampleConfig_watchChanges() {
+	kit := integrationstest.New(panics{})
+	app := kit.Sheets.App() // ClientID, ClientSecret and Scopes
+	app.WatchChanges = true
+	cfg := kit.Config()
+	cfg.Providers = []providers.Provider{sheetsapp.New(app)}
+	m := kit.Use(cfg)
+	kit.Connect("acme", sheetsapp.Key)
+	if err := m.Drain(context.Background()); err != nil { // a server calls Run instead
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(kit.Sheets.LiveChannels()))
+	// Output: 1
+}
