@@ -106,7 +106,9 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request, p *provider, 
 		if err = m.offer(w, r, p, flow, account); err == nil {
 			return
 		}
-		end.code = codeInternal
+		if end.code = codeInternal; errors.Is(err, store.ErrNotFound) {
+			end.code = codeState // the flow went with its tenant meanwhile
+		}
 	}
 	m.finished(w, r, p, flow, end, err)
 }

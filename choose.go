@@ -51,7 +51,7 @@ func (m *Manager) offer(w http.ResponseWriter, r *http.Request, p *provider, flo
 		a.Choices = a.Choices[:maxChoices]
 	}
 	state, browser := newSecret(), newSecret()
-	flow.StateHash, flow.BrowserHash, flow.TTL = hash(state), hash(browser), flowTTL
+	flow.Continues, flow.StateHash, flow.BrowserHash, flow.TTL = flow.StateHash, hash(state), hash(browser), flowTTL
 	g := a.Grant
 	plain, err := json.Marshal(pending{
 		AccessToken: g.AccessToken.Reveal(), RefreshToken: g.RefreshToken.Reveal(), ExpiresIn: g.ExpiresIn,

@@ -18,8 +18,9 @@ const (
 	purgePasses = 5
 	// purgeReason is the reason of an integration whose purge is under way.
 	purgeReason = "purge"
-	// webhookInFlight is how long a webhook may take from its routing to its row.
-	webhookInFlight = 10 * time.Second
+	// webhookInFlight is how long a webhook may take from its routing to its row: the
+	// receiver's 10 s, and a moment around them.
+	webhookInFlight = 11 * time.Second
 )
 
 // PurgeReceipt says what was removed of a tenant, for the host to keep. It holds no
@@ -78,7 +79,7 @@ type PurgedRows struct {
 // grant revoked. What other replicas were about to write, because they heard of the
 // end of an integration only after Config.CacheFor, is waited for: if an
 // integration was connected within that time Purge lasts about 15 s with the default
-// configuration (the longer of 10 s and CacheFor + CommitBudget), so it is not for a
+// configuration (the longer of 11 s and CacheFor + CommitBudget), so it is not for a
 // request. A user who can still sign in can start a new connect, and a host can
 // import: end the tenant's sessions first. Events that arrive afterwards for an
 // account that nobody has connected are stored without a tenant, as any such.

@@ -323,6 +323,9 @@ type Flow struct {
 	ExpectExternalID string
 	// TTL is how long the flow may take. It is used by PutFlow only.
 	TTL time.Duration
+	// Continues, when not "", is the StateHash of the tenant's flow that this one goes
+	// on with, which must still be there, used or not. It is used by PutFlow only.
+	Continues string
 	// CreatedAt is set by the store.
 	CreatedAt time.Time
 }

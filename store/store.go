@@ -182,7 +182,8 @@ type Integrations interface {
 // callback.
 type Flows interface {
 	// PutFlow inserts a flow that ends f.TTL from now. A second flow with the
-	// same StateHash is an error wrapping [ErrConflict].
+	// same StateHash is an error wrapping [ErrConflict], one that continues a flow that
+	// is not there an error wrapping [ErrNotFound].
 	PutFlow(ctx context.Context, f Flow) error
 
 	// ConsumeFlow marks a flow used, returns it and forgets its Verifier. It

@@ -24,7 +24,11 @@ func (s *Store) PutFlow(ctx context.Context, f store.Flow) error {
 	if s.flows[f.StateHash] != nil {
 		return fmt.Errorf("integrations/store/memstore: put flow: %w", store.ErrConflict)
 	}
+	if first := s.flows[f.Continues]; f.Continues != "" && (first == nil || first.TenantID != f.TenantID) {
+		return fmt.Errorf("integrations/store/memstore: put flow: %w", store.ErrNotFound)
+	}
 	t := now()
+	f.Continues = ""
 	f.Verifier, f.Scopes, f.CreatedAt = clone(f.Verifier), clone(f.Scopes), t
 	s.flows[f.StateHash] = &flow{Flow: f, expires: t.Add(f.TTL)}
 	return nil

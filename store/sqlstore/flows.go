@@ -15,18 +15,20 @@ func (s *Store) PutFlow(ctx context.Context, f store.Flow) error {
 	if err != nil {
 		return err
 	}
-	put, err := s.inserted(ctx, s.db, `INSERT INTO {p}oauth_flows (state_hash, browser_hash, tenant_id, actor_id, session_hash, provider, label,
+	return s.write(ctx, "put flow", func(tx *sql.Tx) error {
+		if err := s.holdFlow(ctx, tx, f.TenantID, f.Continues); err != nil {
+			return err
+		}
+		put, err := s.inserted(ctx, tx, `INSERT INTO {p}oauth_flows (state_hash, browser_hash, tenant_id, actor_id, session_hash, provider, label,
  redirect_uri, return_to, verifier, scopes, expect_external_id, site, created_at, expires_at)
  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}+?) {ifabsent}`,
-		f.StateHash, f.BrowserHash, f.TenantID, f.ActorID, f.SessionHash, f.Provider, f.Label,
-		f.RedirectURI, f.ReturnTo, bytesOrNull(f.Verifier), scopes, f.ExpectExternalID, f.Site, millis(f.TTL))
-	if err == nil && !put {
-		err = store.ErrConflict
-	}
-	if err != nil {
-		return fmt.Errorf("integrations/store/sqlstore: put flow: %w", ended(ctx, err))
-	}
-	return nil
+			f.StateHash, f.BrowserHash, f.TenantID, f.ActorID, f.SessionHash, f.Provider, f.Label,
+			f.RedirectURI, f.ReturnTo, bytesOrNull(f.Verifier), scopes, f.ExpectExternalID, f.Site, millis(f.TTL))
+		if err == nil && !put {
+			err = store.ErrConflict
+		}
+		return err
+	})
 }
 
 // ConsumeFlow implements store.Flows. The update decides who it was; the row is

@@ -72,7 +72,7 @@ func (s *Store) Connect(ctx context.Context, c store.Connect) (store.Integration
 	}
 	var out store.Integration
 	err = s.write(ctx, "connect", func(tx *sql.Tx) error {
-		if err := s.holdFlow(ctx, tx, c); err != nil {
+		if err := s.holdFlow(ctx, tx, c.TenantID, c.StateHash); err != nil {
 			return err
 		}
 		put := s.replaceGrant

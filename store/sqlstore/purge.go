@@ -60,14 +60,14 @@ func (s *Store) PurgeRows(ctx context.Context, tenant string, t store.Table, lim
 	}
 }
 
-// holdFlow keeps the flow of a connect from being removed before the connect is
-// done; it fails when it was removed already. A value that changes whatever it was
-// is counted as changed by every connection.
-func (s *Store) holdFlow(ctx context.Context, tx *sql.Tx, c store.Connect) error {
-	if c.StateHash == "" {
+// holdFlow keeps a tenant's flow from being removed before what comes of it is done;
+// it fails when it was removed already. A value that changes whatever it was is counted
+// as changed by every connection.
+func (s *Store) holdFlow(ctx context.Context, tx *sql.Tx, tenant, stateHash string) error {
+	if stateHash == "" {
 		return nil
 	}
-	n, err := s.exec(ctx, tx, "UPDATE {p}oauth_flows SET consumed_at = COALESCE(consumed_at, {now})+1 WHERE state_hash = ? AND tenant_id = ?", c.StateHash, c.TenantID)
+	n, err := s.exec(ctx, tx, "UPDATE {p}oauth_flows SET consumed_at = COALESCE(consumed_at, {now})+1 WHERE state_hash = ? AND tenant_id = ?", stateHash, tenant)
 	if err == nil && n == 0 {
 		err = store.ErrNotFound
 	}

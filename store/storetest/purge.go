@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/saas-integrations/integrations/store"
 )
@@ -110,6 +111,19 @@ func (s *suite) purger(t *testing.T) {
 		is(t, err, store.ErrNotFound)
 		_, err = st.Get(t.Context(), "t1", c.ID)
 		is(t, err, store.ErrNotFound)
+	})
+	sentence("a flow does not continue one that was removed", func(t *testing.T, st store.Store, pu store.Purger) {
+		first := s.flow("t1")
+		ok(t, st.PutFlow(t.Context(), first))
+		must[store.Flow](t)(st.ConsumeFlow(t.Context(), first.StateHash))
+		second, third, foreign := s.flow("t1"), s.flow("t1"), s.flow("t2")
+		second.Continues, third.Continues, foreign.Continues = first.StateHash, first.StateHash, first.StateHash
+		ok(t, st.PutFlow(t.Context(), second))
+		equal(t, "Continues", must[store.Flow](t)(st.ConsumeFlow(t.Context(), second.StateHash)).Continues, "")
+		is(t, st.PutFlow(t.Context(), foreign), store.ErrNotFound)
+		equal(t, "removed", must[int](t)(pu.PurgeRows(t.Context(), "t1", store.TableFlows, 10)), 2)
+		is(t, st.PutFlow(t.Context(), third), store.ErrNotFound)
+		equal(t, "flows", must[int](t)(st.CountFlows(t.Context(), "t1", time.Hour)), 0)
 	})
 	sentence("a connect is done before its flow is removed, or is refused", func(t *testing.T, st store.Store, pu store.Purger) {
 		for i := range 8 {
