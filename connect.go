@@ -54,7 +54,8 @@ type ConnectOptions struct {
 	Label string
 	// UpgradeScopes asks for all scopes already granted besides those wanted. A
 	// connect without it asks again for those of them that the provider still has
-	// among its OptionalScopes.
+	// among its OptionalScopes. It has to land on the same account, also with
+	// Config.AllowAccountChange.
 	UpgradeScopes bool
 	// Scopes are further ones to ask for, of the Scopes and OptionalScopes of the
 	// provider's configuration; any other is refused. Of a GitHub App they mean
@@ -249,8 +250,8 @@ func (m *Manager) reconnecting(ctx context.Context, tenant string, p *provider, 
 		flow.Site = p.sites.SiteOf(snapshot(in))
 	}
 	// What was disconnected or uninstalled is over: the next account may be
-	// another one.
-	if !over(in) && !m.cfg.AllowAccountChange {
+	// another one. More scopes are for the account that is there.
+	if !over(in) && (opts.UpgradeScopes || !m.cfg.AllowAccountChange) {
 		flow.ExpectExternalID = in.ExternalID
 	}
 	return flow, nil

@@ -30,7 +30,7 @@ func withOptional(t *testing.T) (*integrationstest.Kit, *integrations.Manager) {
 	app := kit.Slack.App()
 	app.OptionalScopes = []string{"users:read", "files:write"}
 	cfg.Providers[0] = slackapp.New(app)
-	cfg.AllowLabel = anyLabel
+	cfg.AllowLabel, cfg.AllowAccountChange = anyLabel, true
 	return kit, kit.Use(cfg)
 }
 
