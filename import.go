@@ -279,6 +279,7 @@ func (m *Manager) imported(p *provider, old store.Integration, g ImportGrant, a 
 		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: grant.ExpiresIn, RefreshExpiresIn: grant.RefreshExpiresIn,
 		RefreshIn: grant.RefreshIn(p.renewer, old.ID), Scopes: g.Scopes, ProviderData: a.ProviderData, Metadata: g.Metadata,
 	}
+	m.watch(p, &c, grant)
 	if a.Exclusive {
 		c.ExclusiveKey = p.info.Key + "|" + a.ExternalID
 	}

@@ -46,16 +46,10 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	c := store.Connect{
 		ID: old.ID, TenantID: flow.TenantID, Provider: p.info.Key, Label: flow.Label, SeenGen: old.TokenGen, StateHash: flow.StateHash,
 		ExternalID: a.ExternalID, ExternalAlias: a.Alias, ExpiresIn: a.Grant.ExpiresIn, RefreshExpiresIn: a.Grant.RefreshExpiresIn,
-		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID), VerifyIn: m.verifyIn(p, a.Grant, old.ID),
-		Scopes: a.Grant.Scopes, ProviderData: a.ProviderData, Moved: old.moved,
+		RefreshIn: a.Grant.RefreshIn(p.renewer, old.ID),
+		Scopes:    a.Grant.Scopes, ProviderData: a.ProviderData, Moved: old.moved,
 	}
-	if p.renewer == nil {
-		// The grant ends with the token.
-		c.GrantEnd = store.EndStays
-		if c.RefreshExpiresIn == 0 {
-			c.RefreshExpiresIn = c.ExpiresIn
-		}
-	}
+	m.watch(p, &c, a.Grant)
 	if a.Exclusive {
 		c.ExclusiveKey = p.info.Key + "|" + a.ExternalID
 	}
@@ -77,6 +71,18 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 	m.keepSoon(ctx, c.Provider, store.Ref{TenantID: c.TenantID, ID: c.ID})
 	m.wake()
 	return old, nil
+}
+
+// watch says when a grant is to be verified, and when it ends.
+func (m *Manager) watch(p *provider, c *store.Connect, g token.Grant) {
+	c.VerifyIn = m.verifyIn(p, g, c.ID)
+	if p.renewer == nil {
+		// The grant ends with the token.
+		c.GrantEnd = store.EndStays
+		if c.RefreshExpiresIn == 0 {
+			c.RefreshExpiresIn = c.ExpiresIn
+		}
+	}
 }
 
 // replacing finds what a fresh grant takes the place of, and what that is called.
