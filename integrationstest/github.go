@@ -279,15 +279,6 @@ func (g *GitHub) repoID(id int64, name string) int64 {
 	return repo
 }
 
-func (g *GitHub) permissionsOf(id int64) map[string]string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if in := g.installations[id]; in != nil {
-		return in.permissions
-	}
-	return nil
-}
-
 func (g *GitHub) login(id int64) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/saas-integrations/integrations/ratelimit"
-	"golang.org/x/time/rate"
 )
 
 // plenty never refuses, so that nobody waits in a benchmark.
@@ -51,14 +49,6 @@ func BenchmarkLimiter(b *testing.B) {
 		}
 		l.Done(c, nil)
 	})
-	x := rate.NewLimiter(rate.Inf, 1)
-	x.SetLimit(1 << 40)
-	x.SetBurst(1 << 40)
-	modes(b, "peer-xtime", func() {
-		if x.Wait(ctx) != nil {
-			panic("refused")
-		}
-	})
 }
 
 // BenchmarkTenants: one call of one of many tenants, and what a tenant takes.
@@ -69,14 +59,15 @@ func BenchmarkTenants(b *testing.B) {
 	for i := range names {
 		names[i] = fmt.Sprintf("tenant-%06d", i)
 	}
-	measure := func(b *testing.B, impl string, fill func(i int), one func(i int)) {
+	measure := func(b *testing.B, impl string, fill func(), one func(i int)) {
 		b.Run("impl="+impl, func(b *testing.B) {
 			b.ReportAllocs()
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
+			fill()
 			for i := range tenants {
-				fill(i)
+				one(i)
 			}
 			runtime.GC()
 			runtime.ReadMemStats(&after)
@@ -98,17 +89,5 @@ func BenchmarkTenants(b *testing.B) {
 		}
 		l.Done(c, nil)
 	}
-	l, c = ratelimit.NewLocal(nil), call("t", of(plenty, ""))
-	measure(b, "ours", one, one)
-	var m sync.Map
-	xtime := func(i int) {
-		x, ok := m.Load(names[i])
-		if !ok {
-			x, _ = m.LoadOrStore(names[i], rate.NewLimiter(1<<40, 1<<40))
-		}
-		if x.(*rate.Limiter).Wait(ctx) != nil {
-			panic("refused")
-		}
-	}
-	measure(b, "peer-xtime", xtime, xtime)
+	measure(b, "ours", func() { l, c = ratelimit.NewLocal(nil), call("t", of(plenty, "")) }, one)
 }
