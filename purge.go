@@ -230,7 +230,9 @@ func (p *purge) endGrant(ctx context.Context, in store.Integration) (PurgedInteg
 			return PurgedIntegration{}, err
 		}
 		for _, row := range rows {
-			subs = append(subs, subscription(row))
+			if row.Name != keeperName { // which is none of the provider's
+				subs = append(subs, subscription(row))
+			}
 		}
 	}
 	call, cancel := context.WithTimeout(ctx, endTimeout)

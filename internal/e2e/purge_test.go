@@ -164,6 +164,9 @@ func TestPurgeLeavesNoRow(t *testing.T) {
 		}
 		before := f.dump()
 		for _, table := range tables[:len(tables)-1] {
+			if table == "webhook_once" {
+				continue // names no tenant
+			}
 			require.True(t, slices.ContainsFunc(with(before, words...), func(l string) bool { return strings.HasPrefix(l, table+":") }), "nothing in "+table)
 		}
 		counts, err := f.store.CountDeliveries(t.Context(), nil)
