@@ -2,6 +2,7 @@ package jiraapp_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +23,15 @@ func TestTwoSitesOfOneTenant(t *testing.T) {
 		cfg.AllowLabel = func(context.Context, integrations.Identity, string, string) bool { return true }
 		m, ctx := kit.Use(cfg), t.Context()
 		sites := map[string]string{"": kit.Jira.AddSite("ann", "first"), "second": kit.Jira.AddSite("ann", "second")}
+		var mu sync.Mutex // handlers run side by side
 		var labels []string
 		m.OnWebhook(jiraapp.OnIssue(jiraapp.TypeIssueCreated, func(ctx context.Context, ev webhook.Event, _ *jiraapp.IssueEvent) error {
 			c, err := m.ConnectionByID(ctx, ev.TenantID, ev.IntegrationID)
 			if err != nil {
 				return err
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			labels = append(labels, c.Label())
 			return nil
 		}))
