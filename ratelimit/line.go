@@ -21,8 +21,8 @@ type line struct {
 	// slow, when above 0, is how many calls may be under way after a refusal.
 	slow int
 
-	// Of units that come from a Source: how many were asked for last and when, and
-	// what the source said of the budget. Of the one who has the turn alone.
+	// Of units that come from a Source: how many were asked for last, and when. Of
+	// the one who has the turn alone.
 	want    int
 	fetched time.Duration
 	// reported is when an answer was last told to the source.
