@@ -37,7 +37,8 @@ type Config struct {
 	// Providers are what tenants can connect, each under a key of its own.
 	Providers []providers.Provider
 
-	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal(nil).
+	// Limiter keeps rate limits. Defaults to ratelimit.NewLocal(nil); package
+	// redislimit has one that replicas share. See docs/limits.md.
 	Limiter ratelimit.Limiter
 	// Retries is how often a call to a provider is sent again where that does no harm:
 	// see providers.ConnectionConfig. Defaults to providers.DefaultRetries; negative
