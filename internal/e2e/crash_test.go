@@ -59,6 +59,7 @@ func (f *fleet) crashes(kills int) int {
 // takes the same refresh token again, so nothing is lost: whoever comes next
 // repeats the refresh once the dead holder's lease is over.
 func TestR3KillDashNineInTheWindow(t *testing.T) {
+	t.Parallel()
 	databases(t, func(t *testing.T, f *fleet) {
 		f.kit.OAuth.Tokens.SetRotation(integrationstest.Leeway, 10*time.Minute)
 		f.orders.Callers = 2
@@ -83,6 +84,7 @@ func TestR3KillDashNineInTheWindow(t *testing.T) {
 // holder died before it stored the answer may cost the grant. What is lost is
 // called that, is told once, and is not asked about again.
 func TestR4KillDashNineStrict(t *testing.T) {
+	t.Parallel()
 	databases(t, func(t *testing.T, f *fleet) {
 		f.orders.Callers, f.orders.OneByOne = 2, true // so that a kill costs one at most
 		m := f.connect(sized(12, 200))
@@ -166,10 +168,19 @@ func TestR14PausedHolder(t *testing.T) {
 	})
 }
 
+// signal sends s, and waits until a process that is to stop has stopped: on a busy
+// machine it goes on for some milliseconds, and may have begun to write by then.
 func (f *fleet) signal(name string, s syscall.Signal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	require.NoError(f.t, f.replicas[name].cmd.Process.Signal(s))
+	p := f.replicas[name].cmd.Process
+	require.NoError(f.t, p.Signal(s))
+	if s == syscall.SIGSTOP {
+		var status syscall.WaitStatus
+		_, err := syscall.Wait4(p.Pid, &status, syscall.WUNTRACED, nil)
+		require.NoError(f.t, err)
+		require.True(f.t, status.Stopped(), "the process has ended")
+	}
 }
 
 // all are the integrations of all tenants.

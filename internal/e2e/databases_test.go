@@ -129,6 +129,7 @@ var connections = map[string][]string{
 }
 
 func TestServerStores(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, params := range connections[s.name] {
 			t.Run(s.name+params, func(t *testing.T) {

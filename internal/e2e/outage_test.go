@@ -236,6 +236,7 @@ func (in *ingest) ids() map[string]bool {
 // TestW9DatabaseDownAtReceive: while the database is away nothing is acknowledged,
 // what was acknowledged is stored, and once it is back all is received.
 func TestW9DatabaseDownAtReceive(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) *outage{"sqlite": sqliteOutage, postgres.name: postgres.outage, mysql.name: mysql.outage} {
 		t.Run(name, func(t *testing.T) {
 			o := open(t)

@@ -111,6 +111,7 @@ func event(account, id, typ string) *http.Request {
 // TestPurgeLeavesNoRow: after it no column of any table holds the tenant's id or one
 // of its integrations', and nobody else's row is another.
 func TestPurgeLeavesNoRow(t *testing.T) {
+	t.Parallel()
 	databases(t, func(t *testing.T, f *fleet) {
 		const victim, bystander = "victim-7f3a9c", "bystander-1b2c"
 		cfg := f.kit.Config()
@@ -210,6 +211,7 @@ func TestPurgeLeavesNoRow(t *testing.T) {
 // connect, webhooks arrive and syncs save. Nothing of them is left, and no grant is
 // alive.
 func TestPurgeBesideEverything(t *testing.T) {
+	t.Parallel()
 	databases(t, func(t *testing.T, f *fleet) {
 		g := newGrants(f.kit, f.cipher)
 		tenants := sized(8, 40)

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -51,7 +52,18 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	flag.Parse()
+	if !given("test.parallel") {
+		// The tests wait for databases and for leases, not for processors.
+		_ = flag.Set("test.parallel", "6")
+	}
 	os.Exit(m.Run())
+}
+
+// given says that the command line sets a flag.
+func given(name string) (is bool) {
+	flag.Visit(func(f *flag.Flag) { is = is || f.Name == name })
+	return is
 }
 
 // orders are what a replica is told.

@@ -18,6 +18,7 @@ import (
 // that takes a refresh token again for a while nothing is lost; with one that
 // forgives nothing no more than the answers that a killed replica had not stored.
 func TestSoakRandomKills(t *testing.T) {
+	t.Parallel()
 	for name, rotation := range map[string]integrationstest.Rotation{"leeway": integrationstest.Leeway, "strict": integrationstest.Strict} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -32,6 +32,7 @@ func migrated(t testing.TB, db *sql.DB, prefix string) *sqlstore.Store {
 }
 
 func TestSQLiteStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store {
 		return migrated(t, openSQLite(t, filepath.Join(t.TempDir(), "s.db"), recommended), "")
 	})
@@ -40,6 +41,7 @@ func TestSQLiteStore(t *testing.T) {
 // TestSQLiteStoreWithoutWAL: with no more than a busy timeout and a prefix every
 // promise holds too.
 func TestSQLiteStoreWithoutWAL(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store {
 		return migrated(t, openSQLite(t, filepath.Join(t.TempDir(), "s.db"), "?_pragma=busy_timeout(20000)"), "app_")
 	})

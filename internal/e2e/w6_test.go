@@ -27,6 +27,7 @@ func (c *crew) insert(jobs []job) {
 // ends the process and one hangs. These are dead after exactly eight starts, whatever
 // the others do, and all others are done.
 func TestW6Poison(t *testing.T) {
+	t.Parallel()
 	h := webhook.Handling{Concurrency: 8, Lease: 2 * time.Second, HandlerTimeout: 500 * time.Millisecond, Schedule: []time.Duration{50 * time.Millisecond}}
 	events := sized(1_000, 100_000)
 	crews(t, h, func(t *testing.T, c *crew) {
