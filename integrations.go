@@ -48,11 +48,11 @@ type Config struct {
 	// which dials public addresses on port 443 only. A Transport of the host's
 	// own must see to that itself.
 	Transport http.RoundTripper
-	// Logger hears what nobody returns to: failed background work. Secrets are
-	// not in it. Nil discards.
+	// Logger hears what nobody returns to: failed background work, and events where
+	// there is no Observer. Secrets are not in it. Nil discards.
 	Logger *slog.Logger
 	// Observer is told of calls, refreshes, deliveries, flows and of what was removed
-	// unhandled. Nil means nobody is.
+	// unhandled. Defaults to [LogObserver] of the Logger; nil without one.
 	Observer Observer
 
 	// CacheFor is how long a replica may hand out what it knows before it looks
@@ -223,6 +223,9 @@ func New(ctx context.Context, cfg Config) (*Manager, error) {
 func (cfg *Config) setDefaults() {
 	if cfg.Limiter == nil {
 		cfg.Limiter = ratelimit.NewLocal(nil)
+	}
+	if cfg.Observer == nil && cfg.Logger != nil {
+		cfg.Observer = LogObserver(cfg.Logger)
 	}
 	cfg.Logger = guardedLog(cfg.Logger)
 	if cfg.CacheFor == 0 {

@@ -193,7 +193,11 @@ func TestL1NothingLeaks(t *testing.T) {
 	kit.Slack.Tokens.SetLife(12 * time.Hour)
 	cfg := kit.Config()
 	cfg.Logger = slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	cfg.Observer = out
+	logs := integrations.LogObserver(cfg.Logger)
+	cfg.Observer = observer(func(e any) {
+		out.Observe(t.Context(), e)
+		logs.Observe(t.Context(), e)
+	})
 	key, err := crypto.GenerateKey("l1")
 	require.NoError(t, err)
 	ring, err := crypto.NewKeyring(key)

@@ -61,7 +61,8 @@ type ConnectionConfig struct {
 	// WebhookURL is the public URL of the provider's webhooks, "" when it has
 	// none.
 	WebhookURL string
-	// Observe is told of each attempt. It must not block. Nil means nobody is.
+	// Observe is told of each attempt, also of one that a rate limit or many failures
+	// before it held back. It must not block. Nil means nobody is.
 	Observe func(ctx context.Context, c Call)
 	// Retries is how often a call is sent again after a refusal for a rate limit and,
 	// when it may be done twice (see [Idempotent]), after a failure of the provider.
@@ -83,7 +84,9 @@ type Call struct {
 	Wait, Duration time.Duration
 	// Limited says that the provider refused because of a rate limit.
 	Limited bool
-	Err     error
+	// Err is why there was no answer. One that is [ratelimit.ErrRateLimited] or
+	// [ErrProviderDown] was not sent.
+	Err error
 }
 
 // Origin is one integration as a [Connection] of [Connections] sees it.

@@ -27,12 +27,12 @@ type transport Connection
 // ConnectionConfig.Retries allows. Nothing is sent again whose body cannot be read
 // again. The request is not changed.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	err := t.cfg.Hosts.Check(r.URL)
-	if err == nil {
-		err = t.stopped()
-	}
-	if err != nil {
+	if err := t.cfg.Hosts.Check(r.URL); err != nil {
 		closeBody(r)
+		return nil, err
+	}
+	if err := t.stopped(); err != nil {
+		t.heldBack(r, 1, 0, err)
 		return nil, err
 	}
 	o := t.attempt(r, 1)
@@ -51,7 +51,7 @@ func (t *transport) attempt(r *http.Request, number int) outcome {
 	ctx := r.Context()
 	spend, wait, err := t.spend(ctx, r)
 	if err != nil {
-		closeBody(r)
+		t.heldBack(r, number, wait, err)
 		return outcome{err: err, attempts: number - 1}
 	}
 	tok, err := t.origin.Token(ctx)
@@ -89,7 +89,7 @@ func (t *transport) replay(r *http.Request, resp *http.Response, tok *token.Toke
 	}
 	spend, wait, err := t.spend(ctx, &second)
 	if err != nil {
-		closeBody(&second)
+		t.heldBack(&second, number+1, wait, err)
 		return outcome{err: err, attempts: number}
 	}
 	resp, verdict, err = t.send(&second, next, number+1, spend, wait)
@@ -126,6 +126,14 @@ func (t *transport) send(r *http.Request, tok *token.Token, attempt int, spend *
 		return nil, verdict, err
 	}
 	return resp, verdict, nil
+}
+
+// heldBack ends an attempt that is not sent.
+func (t *transport) heldBack(r *http.Request, attempt int, wait time.Duration, err error) {
+	closeBody(r)
+	if t.cfg.Observe != nil {
+		t.observe(r, nil, attempt, wait, 0, AnswerOK, err)
+	}
 }
 
 func (t *transport) observe(r *http.Request, resp *http.Response, attempt int, wait, took time.Duration, verdict Answer, err error) {

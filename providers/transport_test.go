@@ -256,8 +256,13 @@ func TestALimitPausesTheAccountAndIsObserved(t *testing.T) {
 	var limited *ratelimit.Error
 	require.ErrorAs(t, err, &limited)
 	require.InDelta(t, time.Hour, time.Until(limited.RetryAt), float64(time.Minute))
-	require.Len(t, calls, 1)
+	require.Len(t, calls, 3, "the one that went, its repetition and the next call")
 	require.True(t, calls[0].Limited)
+	for _, held := range calls[1:] {
+		require.ErrorIs(t, held.Err, ratelimit.ErrRateLimited)
+		require.Zero(t, held.Status)
+		require.False(t, held.Limited)
+	}
 	require.Equal(t, []any{"api.example.com", 429, 1, "t1"}, []any{calls[0].Host, calls[0].Status, calls[0].Attempt, calls[0].TenantID})
 }
 
