@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -181,7 +182,10 @@ func schemes(t testing.TB) []scheme {
 
 // TestW1Forgery: no change of a valid request is accepted.
 func TestW1Forgery(t *testing.T) {
-	const mutations = 50_000
+	mutations := 50_000
+	if os.Getenv("INTEGRATIONS_SOAK") == "1" {
+		mutations = 1_000_000
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	now := time.Unix(1700000000, 0)
 	all := schemes(t)
