@@ -51,6 +51,10 @@ type dialect struct {
 	// updateRows is a statement that changes rows, nil where one for each is as
 	// good.
 	updateRows func(d *dialect, t sealedTable, rs []store.Reseal) (query string, args []any)
+	// oneUpdater keeps others that change rows of a {table} by updateRows waiting
+	// until the end of the transaction. It is for where the optimizer chooses in
+	// which order the rows are locked: in different order they would be a deadlock.
+	oneUpdater string
 	// oneWriter says that writers wait for each other.
 	oneWriter bool
 	// force makes a query use an index of the inbox. Elsewhere an index that is for
@@ -87,6 +91,7 @@ var Postgres = Dialect{&dialect{
 	now:      "(EXTRACT(EPOCH FROM statement_timestamp())*1000)::bigint",
 	numbered: true, ifAbsent: "ON CONFLICT DO NOTHING", returning: true, inserts: 2, arrays: true, skipLocked: "FOR UPDATE SKIP LOCKED",
 	same: "IS NOT DISTINCT FROM", updateRows: updateArrays,
+	oneUpdater: "SELECT pg_advisory_xact_lock(hashtext('{table} reseal'))",
 	migrations: sub("migrations/postgres"),
 	begin:      "BEGIN", lock: "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext('{lock}'))) l", end: "COMMIT", undo: "ROLLBACK",
 }}

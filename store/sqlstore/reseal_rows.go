@@ -20,6 +20,11 @@ func (s *Store) resealTogether(ctx context.Context, tx *sql.Tx, t sealedTable, r
 	if s.dialect.d.arrays {
 		most = len(rs)
 	}
+	if lock := s.dialect.d.oneUpdater; lock != "" {
+		if _, err := s.exec(ctx, tx, strings.ReplaceAll(lock, "{table}", "{p}"+t.table)); err != nil {
+			return 0, err
+		}
+	}
 	total := 0
 	for len(rs) > 0 {
 		n, size := 0, 0
