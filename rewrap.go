@@ -16,10 +16,12 @@ import (
 // RewrapOptions change [Rewrap]. Nil is fine.
 type RewrapOptions struct {
 	// BatchSize is how many rows are read and written at a time, all in one
-	// transaction. Defaults to 500; more than 1000 is 1000. With RowsPerSecond it
-	// is no more than a quarter of that.
+	// transaction. Defaults to 500; more than 1000 is 1000. It is no more than a
+	// twentieth of RowsPerSecond where that is a bound.
 	BatchSize int
-	// RowsPerSecond bounds the speed. 0 means as fast as the store takes them.
+	// RowsPerSecond bounds the speed. Defaults to 2000, which those who ask for
+	// tokens meanwhile hardly notice; less than 0 means as fast as the store takes
+	// them, at the expense of everybody else who uses it.
 	RowsPerSecond int
 	// Handled moves the bodies of handled webhooks as well. They are needed for a
 	// replay only, count in no [Health] and are removed after 7 days.
@@ -83,6 +85,9 @@ func Rewrap(ctx context.Context, st store.Store, c crypto.Cipher, opts *RewrapOp
 	if opts != nil {
 		w.opts = *opts
 	}
+	if w.opts.RowsPerSecond == 0 {
+		w.opts.RowsPerSecond = rewrapSpeed
+	}
 	err := w.run(ctx)
 	return w.done, err
 }
@@ -90,9 +95,11 @@ func Rewrap(ctx context.Context, st store.Store, c crypto.Cipher, opts *RewrapOp
 const (
 	rewrapBatch     = 500
 	rewrapBatchMost = 1000
+	// rewrapSpeed is how many rows are moved a second where the host does not say.
+	rewrapSpeed = 2000
 	// rewrapBursts is how many batches a second a bounded speed is made of, at
-	// least.
-	rewrapBursts = 4
+	// least: the longer the store works on one, the longer others wait.
+	rewrapBursts = 20
 )
 
 // rewrap is one run of Rewrap.

@@ -313,11 +313,11 @@ func TestRewrapKeepsToItsSpeed(t *testing.T) {
 		}})
 		require.NoError(t, err)
 		require.Equal(t, int64(200), got.Moved)
-		require.Len(t, sizes, 20)
+		require.Len(t, sizes, 100)
 		for _, n := range sizes {
-			require.Equal(t, int64(10), n, "a quarter of a second")
+			require.Equal(t, int64(2), n, "a twentieth of a second")
 		}
-		require.Equal(t, 4750*time.Millisecond, time.Since(began), "200 rows, of which the last 10 are not waited for")
+		require.Equal(t, 4950*time.Millisecond, time.Since(began), "200 rows, of which the last 2 are not waited for")
 
 		ctx, cancel := context.WithTimeout(t.Context(), 59500*time.Millisecond)
 		defer cancel()
@@ -325,6 +325,20 @@ func TestRewrapKeepsToItsSpeed(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, map[string]int64{"k1": 60, "k2": 140}, v.byKey(t))
 	})
+}
+
+func TestRewrapIsBoundUnlessTheHostLiftsIt(t *testing.T) {
+	for speed, want := range map[int]time.Duration{0: 100 * time.Millisecond, -1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			v := newRotation(t, 250)
+			began, batches := time.Now(), 0
+			got, err := integrations.Rewrap(t.Context(), v, v.mix, &integrations.RewrapOptions{RowsPerSecond: speed, Progress: func(integrations.RewrapProgress) { batches++ }})
+			require.NoError(t, err)
+			require.Equal(t, int64(250), got.Moved)
+			require.Equal(t, want, time.Since(began))
+			require.Equal(t, map[int]int{0: 3, -1: 1}[speed], batches)
+		})
+	}
 }
 
 // TestRewrapAfterEveryFault: whichever call to the store fails, before or after

@@ -55,7 +55,7 @@ func rewrapper(raw string) error {
 	}
 	out := json.NewEncoder(os.Stdout)
 	_, err = integrations.Rewrap(context.Background(), sqlstore.New(db, dialect, &sqlstore.Options{TablePrefix: o.Prefix}), ring,
-		&integrations.RewrapOptions{BatchSize: o.BatchSize, Progress: func(p integrations.RewrapProgress) { _ = out.Encode(p) }})
+		&integrations.RewrapOptions{BatchSize: o.BatchSize, RowsPerSecond: -1, Progress: func(p integrations.RewrapProgress) { _ = out.Encode(p) }})
 	return err
 }
 

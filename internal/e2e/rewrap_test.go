@@ -273,7 +273,7 @@ func TestRewrapsThatCross(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range results {
 				wg.Go(func() {
-					results[i], errs[i] = integrations.Rewrap(t.Context(), c.store, both, &integrations.RewrapOptions{BatchSize: 100 + 50*i})
+					results[i], errs[i] = integrations.Rewrap(t.Context(), c.store, both, &integrations.RewrapOptions{BatchSize: 100 + 50*i, RowsPerSecond: -1})
 				})
 			}
 			wg.Wait()

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+
+	"github.com/saas-integrations/integrations/store"
 )
 
 // Dialect is a kind of database. Use one of this package's values.
@@ -46,9 +48,13 @@ type dialect struct {
 	skipLocked string
 	// same compares values of which either may be NULL.
 	same string
-	// updateRows is a statement that changes n rows, nil where one for each is as
+	// updateRows is a statement that changes rows, nil where one for each is as
 	// good.
-	updateRows func(d *dialect, t sealedTable, n int) string
+	updateRows func(d *dialect, t sealedTable, rs []store.Reseal) (query string, args []any)
+	// oneUpdater keeps others that change rows of a {table} by updateRows waiting
+	// until the end of the transaction. It is for where the optimizer chooses in
+	// which order the rows are locked: in different order they would be a deadlock.
+	oneUpdater string
 	// oneWriter says that writers wait for each other.
 	oneWriter bool
 	// force makes a query use an index of the inbox. Elsewhere an index that is for
@@ -84,7 +90,8 @@ var Postgres = Dialect{&dialect{
 	// changes from row to row.
 	now:      "(EXTRACT(EPOCH FROM statement_timestamp())*1000)::bigint",
 	numbered: true, ifAbsent: "ON CONFLICT DO NOTHING", returning: true, inserts: 2, arrays: true, skipLocked: "FOR UPDATE SKIP LOCKED",
-	same: "IS NOT DISTINCT FROM", updateRows: updateFrom,
+	same: "IS NOT DISTINCT FROM", updateRows: updateArrays,
+	oneUpdater: "SELECT pg_advisory_xact_lock(hashtext('{table} reseal'))",
 	migrations: sub("migrations/postgres"),
 	begin:      "BEGIN", lock: "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext('{lock}'))) l", end: "COMMIT", undo: "ROLLBACK",
 }}

@@ -142,23 +142,6 @@ func (s *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (in
 	return total, nil
 }
 
-// TrimDeliveries implements store.Inbox. A row is removed for being at or before
-// one that is too many: that it was does not change with what others remove.
-func (s *Store) TrimDeliveries(ctx context.Context, state store.DeliveryState, keep, limit int) (int, error) {
-	var id string
-	var updated sql.NullInt64
-	err := s.db.QueryRowContext(ctx, s.text("SELECT id, updated_at FROM {p}webhook_inbox WHERE status = ? ORDER BY updated_at DESC, id DESC LIMIT 1 OFFSET ?"),
-		int(state), max(keep, 0)).Scan(&id, &updated)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("integrations/store/sqlstore: trim deliveries: %w", ended(ctx, err))
-	}
-	return s.deleteSome(ctx, "trim deliveries", "webhook_inbox", "id",
-		"status = ? AND updated_at <= ? AND (updated_at < ? OR id <= ?) ORDER BY updated_at, id", limit, int(state), updated.Int64, updated.Int64, id)
-}
-
 // CountDeliveries implements store.Inbox.
 func (s *Store) CountDeliveries(ctx context.Context, match []store.Match) (store.DeliveryCounts, error) {
 	var c store.DeliveryCounts

@@ -4,10 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
-	"time"
-
-	"github.com/saas-integrations/integrations/store"
 )
 
 // Once lets a host's own transaction take effect once for an event, however often the
@@ -30,9 +26,10 @@ import (
 // example, is not covered.
 //
 // A replay of an event whose work was committed is not done again. The note of it, of
-// about 50 bytes, is removed with the event from the inbox; where they are in two
-// databases, delete from webhook_once what has a done_at, in milliseconds since 1970,
-// older than events are kept.
+// about 50 bytes, is removed with the event from the inbox, in the same transaction. It
+// stays where they are in two databases, and where the event was removed, by a purge of
+// its tenant, while its handler was at work: delete from webhook_once what has a
+// done_at, in milliseconds since 1970, older than events are kept.
 func (s *Store) Once(ctx context.Context, tx *sql.Tx, eventID string) (bool, error) {
 	if s.fault != nil {
 		return false, s.fault
@@ -45,30 +42,4 @@ func (s *Store) Once(ctx context.Context, tx *sql.Tx, eventID string) (bool, err
 		return false, fmt.Errorf("integrations/store/sqlstore: once: %w", ended(ctx, err))
 	}
 	return first, nil
-}
-
-// DeleteDeliveries implements store.Inbox. What [Store.Once] noted of them goes too.
-func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState, age time.Duration, limit int) (int, error) {
-	const old = "status = ? AND updated_at < {now}-?"
-	ids, err := s.ids(ctx, "old deliveries", "SELECT id FROM {p}webhook_inbox WHERE "+old+" LIMIT ?", int(state), millis(age), max(limit, 0))
-	if err != nil {
-		return 0, err
-	}
-	total := 0
-	for part := range slices.Chunk(ids, chunk) {
-		deleted := 0
-		if err := s.write(ctx, "delete deliveries", func(tx *sql.Tx) error {
-			n, err := s.exec(ctx, tx, "DELETE FROM {p}webhook_inbox WHERE "+old+" AND id IN ("+in(len(part))+")", append([]any{int(state), millis(age)}, part...)...)
-			if err != nil {
-				return err
-			}
-			deleted = int(n)
-			_, err = s.exec(ctx, tx, "DELETE FROM {p}webhook_once WHERE event_id IN ("+in(len(part))+") AND NOT EXISTS (SELECT 1 FROM {p}webhook_inbox i WHERE i.id = event_id)", part...)
-			return err
-		}); err != nil {
-			return total, err
-		}
-		total += deleted
-	}
-	return total, nil
 }

@@ -13,7 +13,7 @@ import (
 var purgeKeys = map[store.Table][]string{
 	store.TableIntegrations:  {"id"},
 	store.TableFlows:         {"state_hash"},
-	store.TableDeliveries:    {"id"},
+	store.TableDeliveries:    {"id"}, // see purgeDeliveries
 	store.TableCheckpoints:   {"tenant_id", "integration_id", "name"},
 	store.TableEndpoints:     {"id"},
 	store.TableSubscriptions: {"tenant_id", "integration_id", "name"},
@@ -27,6 +27,9 @@ func (s *Store) PurgeRows(ctx context.Context, tenant string, t store.Table, lim
 	}
 	if tenant == "" || limit <= 0 {
 		return 0, ctx.Err()
+	}
+	if t == store.TableDeliveries {
+		return s.purgeDeliveries(ctx, tenant, limit)
 	}
 	from, where := "DELETE FROM {p}"+string(t), " WHERE tenant_id = ?"
 	if t == store.TableIntegrations {

@@ -3,8 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/saas-integrations/integrations/store"
@@ -143,72 +141,4 @@ func (s *Store) resealEach(ctx context.Context, tx *sql.Tx, t sealedTable, rs []
 		total += int(n)
 	}
 	return total, nil
-}
-
-// statementBytes is how much one statement carries, but for the row that exceeds
-// it. MySQL takes no more than 16 MiB by default.
-const statementBytes = 4 << 20
-
-// resealTogether changes many rows with a statement.
-func (s *Store) resealTogether(ctx context.Context, tx *sql.Tx, t sealedTable, rs []store.Reseal) (int, error) {
-	total := 0
-	for len(rs) > 0 {
-		var args []any
-		n, size := 0, 0
-		for n < min(len(rs), chunk) && size < statementBytes {
-			r := rs[n]
-			args = append(append(args, t.matchArgs(r)...), t.setArgs(r)...)
-			for i := range r.Values {
-				size += len(r.Old.Values[i]) + len(r.Values[i])
-			}
-			n++
-		}
-		changed, err := s.exec(ctx, tx, s.dialect.d.updateRows(s.dialect.d, t, n), args...)
-		if err != nil {
-			return 0, err
-		}
-		total += int(changed)
-		rs = rs[n:]
-	}
-	return total, nil
-}
-
-// setAndOn are the clauses of an update of a table t by rows v, whose columns are
-// c0, c1 and so on: those to match, then those to set.
-func (d *dialect) setAndOn(t sealedTable) (set, on string, all []column) {
-	match := t.match()
-	var sets, ons []string
-	for i, c := range match {
-		ons = append(ons, "t."+c.name+d.equal(c)+"v.c"+strconv.Itoa(i))
-	}
-	for i, c := range t.set() {
-		sets = append(sets, c.name+" = v.c"+strconv.Itoa(len(match)+i))
-	}
-	return strings.Join(sets, ", ") + t.touch, strings.Join(ons, " AND "), append(match, t.set()...)
-}
-
-// updateFrom is an UPDATE … FROM of n rows.
-func updateFrom(d *dialect, t sealedTable, n int) string {
-	set, on, all := d.setAndOn(t)
-	types := map[columnType]string{textColumn: "?::text", numberColumn: "?::bigint", bytesColumn: "?::bytea"}
-	first, names := make([]string, len(all)), make([]string, len(all))
-	for i, c := range all {
-		first[i], names[i] = types[c.typ], "c"+strconv.Itoa(i)
-	}
-	return "UPDATE {p}" + t.table + " t SET " + set + " FROM (VALUES (" + strings.Join(first, ",") + ")" +
-		strings.Repeat(",("+in(len(all))+")", n-1) + ") v (" + strings.Join(names, ",") + ") WHERE " + on
-}
-
-// updateJoin is an UPDATE of a join with n rows, which come first: their order is
-// that of the locks.
-func updateJoin(d *dialect, t sealedTable, n int) string {
-	set, on, all := d.setAndOn(t)
-	types := map[columnType]string{textColumn: "CAST(? AS BINARY)", numberColumn: "?", bytesColumn: "CAST(? AS BINARY)"}
-	row, first := make([]string, len(all)), make([]string, len(all))
-	for i, c := range all {
-		row[i] = types[c.typ]
-		first[i] = row[i] + " AS c" + strconv.Itoa(i)
-	}
-	rows := append([]string{strings.Join(first, ",")}, slices.Repeat([]string{strings.Join(row, ",")}, n-1)...)
-	return "UPDATE (SELECT " + strings.Join(rows, " UNION ALL SELECT ") + ") v STRAIGHT_JOIN {p}" + t.table + " t {bykey} ON " + on + " SET " + set
 }

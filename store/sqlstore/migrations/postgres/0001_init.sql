@@ -8,7 +8,7 @@ CREATE TABLE {p}integrations (
   label              TEXT COLLATE "C" NOT NULL DEFAULT '',
   external_id        TEXT COLLATE "C",
   external_alias     TEXT COLLATE "C",
-  exclusive_key      TEXT COLLATE "C" UNIQUE,
+  exclusive_key      TEXT COLLATE "C",
   status             TEXT COLLATE "C" NOT NULL,
   status_reason      TEXT COLLATE "C" NOT NULL DEFAULT '',
   access_token       BYTEA,
@@ -41,7 +41,10 @@ CREATE INDEX {p}integrations_due ON {p}integrations (next_refresh_at, id) WHERE 
 CREATE INDEX {p}integrations_end ON {p}integrations (refresh_expires_at, id) WHERE status = 'active' AND grant_end = 2;
 CREATE INDEX {p}integrations_verify ON {p}integrations (verify_at, id) WHERE status = 'active' AND verify_at > 0;
 CREATE INDEX {p}integrations_ext ON {p}integrations (provider, external_id);
-CREATE INDEX {p}integrations_alias ON {p}integrations (provider, external_alias);
+-- most rows have neither: a change of an indexed column is an entry in every index
+-- that has the row
+CREATE INDEX {p}integrations_alias ON {p}integrations (provider, external_alias) WHERE external_alias IS NOT NULL;
+CREATE UNIQUE INDEX {p}integrations_exclusive ON {p}integrations (exclusive_key) WHERE exclusive_key IS NOT NULL;
 CREATE INDEX {p}integrations_key ON {p}integrations (key_id, id);
 
 CREATE TABLE {p}oauth_flows (
