@@ -37,6 +37,8 @@ func withPredictor(p providers.ETagPredictor, c providers.ResponseCache) func(*p
 func TestAPredictedETagOutlivesTheToken(t *testing.T) {
 	for _, weak := range []string{"", "W/"} {
 		s, p, src := boundShelf(weak), &bound{}, &source{}
+		s.header.Set("Vary", "Accept, User-Agent")
+		s.fresh.Set("Vary", "Accept, Authorization, Accept-Language")
 		c := connect(t, src, s, withPredictor(p, providers.NewMemoryCache(nil)))
 		fetch(t, c)
 		require.Equal(t, 1, p.asked, "checked when it is kept")

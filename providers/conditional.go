@@ -14,8 +14,8 @@ const (
 	// maxCachedBody is the longest body that a ResponseCache gets to see. A longer
 	// one goes to the caller as ever.
 	maxCachedBody = 4 << 20
-	// fromCache marks an answer whose body the provider did not send again. It is the
-	// field's custom.
+	// fromCache marks an answer whose body the provider did not send again, as Go's
+	// HTTP caches have always done.
 	fromCache = "X-From-Cache"
 )
 
@@ -105,8 +105,8 @@ func (t *transport) revive(c *conditional, resp *http.Response) {
 	}
 	if e.gen != c.gen {
 		// The next call need not compute the ETag again.
-		kept := cachedResponse{gen: c.gen, portable: true, vary: e.vary, header: kept(e.header)}
-		t.cfg.Cache.Put(c.request.Context(), c.key, slices.Clip(append(kept.appendHead(nil), e.body...)))
+		again := cachedResponse{gen: c.gen, portable: true, vary: varied(e.header, c.request.Header), header: kept(e.header)}
+		t.cfg.Cache.Put(c.request.Context(), c.key, slices.Concat(again.appendHead(nil), e.body))
 	}
 	e.header[fromCache] = []string{"1"}
 	resp.Status, resp.StatusCode = "200 OK", http.StatusOK
