@@ -70,8 +70,22 @@ func (m *Manager) attach(h *token.Handle) any {
 func (m *Manager) connections(p *provider) (*providers.Connections, error) {
 	return providers.NewConnections(providers.ConnectionConfig{
 		Provider: p.info.Key, Kind: p.info.Kind, Hosts: p.hosts, Transport: m.cfg.Transport, Limiter: m.cfg.Limiter,
-		Classifier: p.classifier, Budgets: p.budgets, Retries: m.cfg.Retries, Observe: m.observeCall(), WebhookURL: m.webhookURL(p),
+		Classifier: p.classifier, Budgets: p.budgets, Cache: m.cfg.ResponseCache, ETags: p.etags, Retries: m.cfg.Retries, Observe: m.observeCall(), WebhookURL: m.webhookURL(p),
 	})
+}
+
+// forget removes what this process keeps of an integration that came to its end:
+// its token and its answers.
+func (m *Manager) forget(ctx context.Context, tenant, id string) {
+	m.vault.Evict(tenant, id)
+	m.forgetAnswers(ctx, tenant, id)
+}
+
+// forgetAnswers removes what providers answered to the grant before.
+func (m *Manager) forgetAnswers(ctx context.Context, tenant, id string) {
+	if c := m.cfg.ResponseCache; c != nil {
+		c.Forget(ctx, providers.CacheConnection(tenant, id))
+	}
 }
 
 // observeCall is nil without an observer, so that calls are not timed for

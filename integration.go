@@ -122,7 +122,7 @@ func (m *Manager) Disconnect(ctx context.Context, tenant, id string) (err error)
 	if err != nil {
 		return err
 	}
-	m.vault.Evict(tenant, id)
+	m.forget(ctx, tenant, id)
 	m.wake()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()

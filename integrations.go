@@ -44,6 +44,11 @@ type Config struct {
 	// see providers.ConnectionConfig. Defaults to providers.DefaultRetries; negative
 	// means never.
 	Retries int
+	// ResponseCache keeps answers of providers, so that a GET of a connection is sent
+	// as "if it changed": an answer of 304 costs no quota at GitHub and no transfer
+	// anywhere. What it keeps are tenants' data, so there is none unless the host gives
+	// one, for example providers.NewMemoryCache. See docs/limits.md.
+	ResponseCache providers.ResponseCache
 	// Transport sends all calls to providers. Defaults to providers.NewTransport,
 	// which dials public addresses on port 443 only. A Transport of the host's
 	// own must see to that itself.
@@ -184,6 +189,7 @@ type provider struct {
 	lifecycle   providers.LifecycleReader
 	classifier  providers.AnswerClassifier
 	budgets     providers.BudgetKeeper
+	etags       providers.ETagPredictor
 	lander      providers.Lander
 	sites       providers.SiteReader
 	renewals    providers.SubscriptionRenewer
@@ -387,6 +393,7 @@ func (m *Manager) register(p providers.Provider, budget *webhook.Budget) error {
 	r.lifecycle, _ = p.(providers.LifecycleReader)
 	r.classifier, _ = p.(providers.AnswerClassifier)
 	r.budgets, _ = p.(providers.BudgetKeeper)
+	r.etags, _ = p.(providers.ETagPredictor)
 	r.lander, _ = p.(providers.Lander)
 	r.sites, _ = p.(providers.SiteReader)
 	r.renewals, _ = p.(providers.SubscriptionRenewer)

@@ -168,7 +168,7 @@ func (p *purge) end(ctx context.Context, in store.Integration) (store.Integratio
 			return in, false, err
 		}
 		if done {
-			p.m.vault.Evict(in.TenantID, in.ID)
+			p.m.forget(ctx, in.TenantID, in.ID)
 			p.quiet(0)
 			return in, true, nil
 		}

@@ -68,6 +68,7 @@ func (m *Manager) connectOnce(ctx context.Context, p *provider, flow store.Flow,
 		return old, err
 	}
 	m.vault.Forget(c.TenantID, c.ID)
+	m.forgetAnswers(ctx, c.TenantID, c.ID)
 	m.keepSoon(ctx, c.Provider, store.Ref{TenantID: c.TenantID, ID: c.ID})
 	m.wake()
 	return old, nil

@@ -169,6 +169,7 @@ func (m *Manager) applyStatus(ctx context.Context, in store.Integration, l provi
 		m.wake()
 		switch {
 		case s.Wipe:
+			m.forgetAnswers(ctx, in.TenantID, in.ID)
 			m.dropEndpoints(ctx, in)
 		case s.To == store.Active:
 			m.keepSoon(ctx, in.Provider, store.Ref{TenantID: in.TenantID, ID: in.ID})

@@ -47,6 +47,8 @@ type GitHub struct {
 	userIDs       map[string]int64
 	mints         int
 	quota         int
+	charged       int
+	etagSalt      string
 	log           []*githubDelivery // the oldest first
 	nextDelivery  int64
 	offline       bool
@@ -379,34 +381,6 @@ func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
 func normalized(scopes []string) []string {
 	parts := map[string]string{"user:email": "user", "read:user": "user", "public_repo": "repo", "repo:status": "repo", "read:org": "admin:org"}
 	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(scopes, parts[s]) })
-}
-
-// withRate puts the rate headers on every answer of the API.
-func (g *GitHub) withRate(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.mu.Lock()
-		g.quota--
-		left := g.quota
-		g.mu.Unlock()
-		h := w.Header()
-		h.Set("X-RateLimit-Limit", "5000")
-		h.Set("X-RateLimit-Remaining", strconv.Itoa(max(left, 0)))
-		h.Set("X-RateLimit-Used", strconv.Itoa(5000-left))
-		h.Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
-		h.Set("X-RateLimit-Resource", "core")
-		if left < 0 {
-			writeJSON(w, http.StatusForbidden, map[string]any{"message": "API rate limit exceeded"})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// SetQuota sets how many more API requests are answered.
-func (g *GitHub) SetQuota(n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.quota = n
 }
 
 func message(w http.ResponseWriter, status int, text string) {

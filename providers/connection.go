@@ -52,6 +52,13 @@ type ConnectionConfig struct {
 	// Budgets knows the provider's limits. Nil means that the account's calls are
 	// held back after a refusal and nothing more.
 	Budgets BudgetKeeper
+	// Cache keeps answers, so that a GET is sent as "if it changed" and a 304 gives
+	// the caller the answer that was kept. Nil means no requests are conditional but
+	// those that callers make so.
+	Cache ResponseCache
+	// ETags lets what is kept outlive a change of the token. Nil means that answers to
+	// another token are never used.
+	ETags ETagPredictor
 	// Syncs keeps checkpoints and leases. Nil means Checkpoint and TryLease
 	// return an error wrapping errors.ErrUnsupported.
 	Syncs Syncs
@@ -75,7 +82,8 @@ type ConnectionConfig struct {
 type Call struct {
 	TenantID, IntegrationID, Provider string
 	Method, Host                      string
-	// Status is the HTTP status, 0 when there was no answer.
+	// Status is the HTTP status, 0 when there was no answer. 304 is that of a call whose
+	// caller got what a [ResponseCache] kept.
 	Status int
 	// Attempt counts from 1: another one follows a refused token, a refusal for a
 	// limit, or a failure of the provider.
@@ -151,8 +159,8 @@ func (c configured) Endpoints() Endpoints  { return c.cfg.Endpoints }
 type Connections struct{ cfg ConnectionConfig }
 
 // NewConnections takes from cfg what the connections have in common: Provider,
-// Kind, Hosts, Transport, Limiter, Classifier, Budgets, Retries, WebhookURL and Observe, required
-// and by default as for [NewConnection]. The other fields are not used: what they
+// Kind, Hosts, Transport, Limiter, Classifier, Budgets, Cache, ETags, Retries,
+// WebhookURL and Observe, required and by default as for [NewConnection]. The other fields are not used: what they
 // say comes from each [Origin]. All faults are reported together.
 func NewConnections(cfg ConnectionConfig) (*Connections, error) {
 	var faults []error

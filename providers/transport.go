@@ -104,6 +104,10 @@ func (t *transport) send(r *http.Request, tok *token.Token, attempt int, spend *
 		out.Header = make(http.Header, 1)
 	}
 	out.Header["Authorization"] = tok.Header
+	var cond *conditional
+	if t.cfg.Cache != nil {
+		cond = t.condition(&out, tok.Gen)
+	}
 
 	var start time.Time
 	if t.cfg.Observe != nil {
@@ -124,6 +128,9 @@ func (t *transport) send(r *http.Request, tok *token.Token, attempt int, spend *
 			drain(resp)
 		}
 		return nil, verdict, err
+	}
+	if cond != nil {
+		resp = t.settle(cond, resp, verdict)
 	}
 	return resp, verdict, nil
 }

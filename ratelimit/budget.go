@@ -72,6 +72,9 @@ type Reading struct {
 	// everybody who draws from it waits for RetryAfter, or ResetIn, or a minute.
 	Refused    bool
 	RetryAfter time.Duration
+	// Uncharged says that the provider did not charge the call to this budget: what
+	// the call drew from it is given back.
+	Uncharged bool
 }
 
 // Priority is the order in which those who wait for a budget go.

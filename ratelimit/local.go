@@ -163,6 +163,16 @@ func (l *Local) giveBack(provider string, ch *Charge, now time.Duration, waiting
 	}
 }
 
+// drawn is what the call drew from a reading's budget.
+func (c *Call) drawn(r *Reading) (units int64) {
+	for i := range c.Charges {
+		if ch := &c.Charges[i]; ch.Budget == r.Budget && ch.Key == r.Key {
+			units += ch.cost()
+		}
+	}
+	return units
+}
+
 func (ch *Charge) cost() int64 { return int64(max(ch.Cost, 1)) }
 
 // counted reports whether calls under way are counted.
@@ -276,6 +286,10 @@ func (l *Local) Done(c *Call, readings []Reading) {
 	for i := range readings {
 		r := &readings[i]
 		k := l.table(c.Provider, r.Budget).bucket(r.Key, now)
+		if r.Uncharged && !l.cfg.RefusalsOnly {
+			// Before the numbers are read, which do not hold the call either.
+			k.giveBack(r.Budget, now, c.drawn(r), l.source != nil)
+		}
 		k.read(*r, now, l.source != nil || l.cfg.RefusalsOnly)
 		if ln := k.line.Load(); ln != nil {
 			ln.pokeTurn()

@@ -94,6 +94,47 @@ func TestAnswersMoveAWindow(t *testing.T) {
 	})
 }
 
+func TestWhatIsNotChargedIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		free := []ratelimit.Reading{{Budget: core, Key: "A", Remaining: -1, Uncharged: true}, {Budget: posts, Key: "A", Remaining: -1, Uncharged: true}}
+		l := ratelimit.NewLocal(nil)
+		c := call("t", of(posts, "A"), of(core, "A"))
+		for range 100 {
+			require.NoError(t, l.Wait(t.Context(), c))
+			l.Done(c, free)
+		}
+		require.Equal(t, start, time.Now())
+		require.Equal(t, 10, l.View("p", core, "A").Remaining)
+
+		// What the call did not draw is not given back.
+		require.NoError(t, l.Wait(t.Context(), call("t", of(core, "B"))))
+		l.Done(call("t", of(core, "C")), []ratelimit.Reading{{Budget: core, Key: "B", Remaining: -1, Uncharged: true}})
+		require.Equal(t, 9, l.View("p", core, "B").Remaining)
+
+		// What an answer tells holds: others spent more than is known here.
+		c = call("t", of(core, "A"))
+		require.NoError(t, l.Wait(t.Context(), c))
+		l.Done(c, []ratelimit.Reading{{Budget: core, Key: "A", Remaining: -1, Uncharged: true}, {Budget: core, Key: "A", Remaining: 4, ResetIn: time.Hour}})
+		require.Equal(t, 4, l.View("p", core, "A").Remaining)
+
+		// Somebody who waits gets what is given back.
+		last := call("t", ratelimit.Charge{Budget: core, Key: "A", Cost: 4})
+		require.NoError(t, l.Wait(t.Context(), last))
+		waited := make(chan error)
+		short, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		patient := ratelimit.NewLocal(&ratelimit.LocalConfig{MaxWait: 2 * time.Hour})
+		all := call("t", ratelimit.Charge{Budget: core, Key: "A", Cost: 10})
+		require.NoError(t, patient.Wait(short, all))
+		go func() { waited <- patient.Wait(short, call("t", of(core, "A"))) }()
+		synctest.Wait()
+		patient.Done(all, []ratelimit.Reading{{Budget: core, Key: "A", Remaining: -1, Uncharged: true}})
+		require.NoError(t, <-waited)
+		require.Equal(t, start, time.Now())
+	})
+}
+
 func TestReserveIsLeftToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &ratelimit.Budget{Name: "core", Units: 10, Window: time.Hour, Refill: ratelimit.Whole, Reserve: 3}

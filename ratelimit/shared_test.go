@@ -144,3 +144,16 @@ func ExampleNewShared() {
 	limiter.Done(c, nil)
 	// Output: <nil>
 }
+
+func TestWhatIsNotChargedIsSpentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pot{left: 4000, replicas: 1}
+		l := shared(t, p)
+		c := call("t", of(many, "A"))
+		for range 1000 {
+			require.NoError(t, l.Wait(t.Context(), c))
+			l.Done(c, []ratelimit.Reading{{Budget: many, Key: "A", Remaining: -1, Uncharged: true}})
+		}
+		require.Less(t, 4000-p.left, 50, "few units were taken for calls that cost none")
+	})
+}

@@ -109,6 +109,13 @@ type Config struct {
 	// so many remain, calls wait for the next hour or get a *ratelimit.Error.
 	// Defaults to 100; negative leaves none.
 	Reserve int
+	// PortableETags lets what the Manager's ResponseCache keeps outlive the hourly
+	// change of an installation's token. GitHub's ETags belong to a token, so without it
+	// every answer is asked for in full after the change. How GitHub makes them is not
+	// documented: each is checked against the formula before it is relied on, and where
+	// GitHub does not agree the answer comes in full, as without it. Without a
+	// ResponseCache it does nothing.
+	PortableETags bool
 }
 
 // App is GitHub as a providers.Provider. It is immutable and safe for concurrent

@@ -58,20 +58,14 @@ func (a *App) Charges(q providers.BudgetRequest, into []ratelimit.Charge) []rate
 	charge := func(b *ratelimit.Budget, cost int) {
 		into = append(into, ratelimit.Charge{Budget: b, Key: q.Account, Cost: cost})
 	}
-	path := a.apiPath(q.Request.URL.Path)
+	primary := a.primary(q.Request.URL.Path)
 	reading := q.Request.Method == http.MethodGet || q.Request.Method == http.MethodHead || q.Request.Method == http.MethodOptions
 	points := 1
-	switch {
-	case path == "/rate_limit":
+	if primary == nil {
 		return into // costs nothing
-	case path == "/graphql":
-		charge(l.graphql, 1)
-	case strings.HasPrefix(path, "/search/code"):
-		charge(l.codeSearch, 1)
-	case strings.HasPrefix(path, "/search/"):
-		charge(l.search, 1)
-	default:
-		charge(l.core, 1)
+	}
+	charge(primary, 1)
+	if primary == l.core {
 		if !reading {
 			points = 5
 		}
@@ -85,14 +79,35 @@ func (a *App) Charges(q providers.BudgetRequest, into []ratelimit.Charge) []rate
 	return into
 }
 
+// primary is the budget of a path's hourly or minute's limit, nil for what is free.
+func (a *App) primary(path string) *ratelimit.Budget {
+	path = a.apiPath(path)
+	switch {
+	case path == "/rate_limit":
+		return nil
+	case path == "/graphql":
+		return a.limits.graphql
+	case strings.HasPrefix(path, "/search/code"):
+		return a.limits.codeSearch
+	case strings.HasPrefix(path, "/search/"):
+		return a.limits.search
+	}
+	return a.limits.core
+}
+
 // apiPath is a path without what an Enterprise Server puts before it.
 func (a *App) apiPath(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, "/api/v3"), "/api")
 }
 
 // Readings implements providers.BudgetKeeper: every answer tells the resource that it
-// was charged to, and what is left of it.
+// was charged to, and what is left of it. A 304 costs nothing of that
+// (docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api, "Use
+// conditional requests"); whether it costs points is not said, so it does here.
 func (a *App) Readings(q providers.BudgetRequest, ans providers.BudgetAnswer, into []ratelimit.Reading) []ratelimit.Reading {
+	if p := a.primary(q.Request.URL.Path); p != nil && ans.Status == http.StatusNotModified {
+		into = append(into, ratelimit.Reading{Budget: p, Key: q.Account, Remaining: -1, Uncharged: true})
+	}
 	h := ans.Header
 	b := a.resource(h.Get("X-RateLimit-Resource"))
 	limited := ans.Verdict == providers.AnswerLimited
