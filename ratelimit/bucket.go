@@ -122,7 +122,7 @@ func (k *bucket) paused(now time.Duration) (wait time.Duration, gone bool) {
 
 // take spends cost units. If they are not there it returns how long until they may
 // be; gone means that the bucket is not in the table any more.
-func (k *bucket) take(b *Budget, now time.Duration, wall time.Time, cost int64) (wait time.Duration, gone bool) {
+func (k *bucket) take(b *Budget, now time.Duration, cost int64) (wait time.Duration, gone bool) {
 	if until := k.pause.Load(); until > int64(now) {
 		return time.Duration(until) - now, false
 	}
@@ -132,7 +132,7 @@ func (k *bucket) take(b *Budget, now time.Duration, wall time.Time, cost int64) 
 	case b.Refill == Continuous:
 		return k.takeContinuous(b, int64(now), cost)
 	default:
-		return k.takeWindow(b, now, wall, cost)
+		return k.takeWindow(b, now, cost)
 	}
 }
 
@@ -156,7 +156,7 @@ func (k *bucket) takeContinuous(b *Budget, now, cost int64) (time.Duration, bool
 	}
 }
 
-func (k *bucket) takeWindow(b *Budget, now time.Duration, wall time.Time, cost int64) (time.Duration, bool) {
+func (k *bucket) takeWindow(b *Budget, now time.Duration, cost int64) (time.Duration, bool) {
 	at := now.Milliseconds()
 	for {
 		s := k.state.Load()
@@ -165,7 +165,7 @@ func (k *bucket) takeWindow(b *Budget, now time.Duration, wall time.Time, cost i
 		}
 		w := unpack(s)
 		if w.end <= at {
-			w = window{end: at + max(1, b.windowFrom(wall).Milliseconds())}
+			w = window{end: at + max(1, b.windowFromNow().Milliseconds())}
 		}
 		// A call that costs more than a window may have a whole one.
 		units := k.units(b)
@@ -179,10 +179,11 @@ func (k *bucket) takeWindow(b *Budget, now time.Duration, wall time.Time, cost i
 	}
 }
 
-// windowFrom is how long a window lasts that begins now.
-func (b *Budget) windowFrom(wall time.Time) time.Duration {
+// windowFromNow is how long a window lasts that begins now. The wall clock is asked
+// each time, because somebody may have set it.
+func (b *Budget) windowFromNow() time.Duration {
 	if b.Refill == Aligned {
-		return b.Window - time.Duration(wall.UnixNano()%int64(b.Window))
+		return b.Window - time.Duration(time.Now().UnixNano()%int64(b.Window))
 	}
 	return b.Window
 }
@@ -250,7 +251,7 @@ func (r Reading) Pause() time.Duration {
 }
 
 // read moves the bucket as an answer says. With shared the units are not kept here.
-func (k *bucket) read(r Reading, now time.Duration, shared bool) {
+func (k *bucket) read(r *Reading, now time.Duration, shared bool) {
 	b := r.Budget
 	reset := r.believedReset()
 	if r.Limit > 0 && r.Limit <= usedMost && b.Units > 0 && b.Refill != Continuous {

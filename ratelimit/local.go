@@ -53,15 +53,6 @@ func NewLocal(cfg *LocalConfig) *Local {
 
 func (l *Local) now() time.Duration { return time.Since(l.start) }
 
-// wall is the wall clock's reading of a moment of the limiter's clock. It is asked
-// for again and again, because a clock that was set changes it.
-func (b *Budget) wall() time.Time {
-	if b.Refill == Aligned {
-		return time.Now()
-	}
-	return time.Time{}
-}
-
 // Wait implements [Limiter].
 func (l *Local) Wait(ctx context.Context, c *Call) error {
 	if err := ctx.Err(); err != nil {
@@ -85,23 +76,22 @@ func (l *Local) Wait(ctx context.Context, c *Call) error {
 func (l *Local) take(c *Call, waiting *line) (refuser int, wait time.Duration) {
 	now := l.now()
 	for i := range c.Charges {
-		wait, ok := l.takeOne(c.Provider, &c.Charges[i], now, waiting)
+		wait, ok := l.takeOne(c, &c.Charges[i], now, waiting)
 		if ok {
 			continue
 		}
 		for j := range c.Charges[:i] {
-			l.giveBack(c.Provider, &c.Charges[j], now, waiting)
+			l.giveBack(c, &c.Charges[j], now, waiting)
 		}
 		return i, wait
 	}
 	return -1, 0
 }
 
-func (l *Local) takeOne(provider string, ch *Charge, now time.Duration, waiting *line) (time.Duration, bool) {
+func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line) (time.Duration, bool) {
 	b := ch.Budget
-	t := l.table(provider, b)
 	for {
-		k := t.bucket(ch.Key, now)
+		k := l.bucket(c, b, ch.Key)
 		ln := k.line.Load()
 		if ln == nil && b.counted() {
 			ln = k.makeLine()
@@ -122,7 +112,7 @@ func (l *Local) takeOne(provider string, ch *Charge, now time.Duration, waiting 
 		case l.source != nil && b.Units > 0:
 			wait, short, gone = k.takeStash(now, ch.cost())
 		default:
-			wait, gone = k.take(b, now, b.wall(), ch.cost())
+			wait, gone = k.take(b, now, ch.cost())
 		}
 		if !gone && !short && wait <= 0 {
 			return 0, true
@@ -153,8 +143,8 @@ func (l *Local) replicas() int {
 	return int(l.source.replicas.Load())
 }
 
-func (l *Local) giveBack(provider string, ch *Charge, now time.Duration, waiting *line) {
-	k := l.table(provider, ch.Budget).bucket(ch.Key, now)
+func (l *Local) giveBack(c *Call, ch *Charge, now time.Duration, waiting *line) {
+	k := l.bucket(c, ch.Budget, ch.Key)
 	if !l.cfg.RefusalsOnly {
 		k.giveBack(ch.Budget, now, ch.cost(), l.source != nil)
 	}
@@ -172,7 +162,7 @@ func (b *Budget) counted() bool { return b.Concurrent > 0 || b.SlowStart }
 // budget refuses now.
 func (l *Local) queue(ctx context.Context, c *Call, refuser int, wait time.Duration) (done bool, err error) {
 	ch := &c.Charges[refuser]
-	k := l.table(c.Provider, ch.Budget).bucket(ch.Key, l.now())
+	k := l.bucket(c, ch.Budget, ch.Key)
 	ln := k.makeLine()
 	w := newWaiter(c.TenantID, c.Priority)
 	ahead, ok := ln.join(w, ch.Budget.Shared, l.cfg.MaxWaiting)
@@ -272,11 +262,14 @@ func (l *Local) refusal(c *Call, ch *Charge, wait time.Duration) error {
 
 // Done implements [Limiter].
 func (l *Local) Done(c *Call, readings []Reading) {
-	now := l.now()
+	var now time.Duration
+	if len(readings) > 0 {
+		now = l.now()
+	}
 	for i := range readings {
 		r := &readings[i]
-		k := l.table(c.Provider, r.Budget).bucket(r.Key, now)
-		k.read(*r, now, l.source != nil || l.cfg.RefusalsOnly)
+		k := l.bucket(c, r.Budget, r.Key)
+		k.read(r, now, l.source != nil || l.cfg.RefusalsOnly)
 		if ln := k.line.Load(); ln != nil {
 			ln.pokeTurn()
 		}
@@ -286,7 +279,7 @@ func (l *Local) Done(c *Call, readings []Reading) {
 		if !ch.Budget.counted() {
 			continue
 		}
-		ln := l.table(c.Provider, ch.Budget).bucket(ch.Key, now).makeLine()
+		ln := l.bucket(c, ch.Budget, ch.Key).makeLine()
 		answered, refused := false, false
 		for j := range readings {
 			answered = true

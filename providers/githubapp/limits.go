@@ -94,12 +94,12 @@ func (a *App) apiPath(path string) string {
 // was charged to, and what is left of it.
 func (a *App) Readings(q providers.BudgetRequest, ans providers.BudgetAnswer, into []ratelimit.Reading) []ratelimit.Reading {
 	h := ans.Header
-	b := a.resource(h.Get("X-RateLimit-Resource"))
+	b := a.resource(h.Get("X-Ratelimit-Resource"))
 	limited := ans.Verdict == providers.AnswerLimited
-	spent := h.Get("X-RateLimit-Remaining") == "0" && !secondaryLimit(ans.Head)
+	spent := h.Get("X-Ratelimit-Remaining") == "0" && !secondaryLimit(ans.Head)
 	if b != nil {
-		r := ratelimit.Reading{Budget: b, Key: q.Account, Limit: number(h, "X-RateLimit-Limit", 0), Remaining: number(h, "X-RateLimit-Remaining", -1)}
-		if reset := number(h, "X-RateLimit-Reset", 0); reset > 0 {
+		r := ratelimit.Reading{Budget: b, Key: q.Account, Limit: number(h, "X-Ratelimit-Limit", 0), Remaining: number(h, "X-Ratelimit-Remaining", -1)}
+		if reset := number(h, "X-Ratelimit-Reset", 0); reset > 0 {
 			if r.ResetIn = time.Unix(int64(reset), 0).Sub(dated(h)); r.ResetIn == 0 {
 				r.ResetIn = -1
 			}
