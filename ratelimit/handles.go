@@ -21,11 +21,13 @@ type place struct {
 	bucket *bucket
 }
 
-// bucket returns the bucket of a key of a budget that c draws from or is told of.
-func (l *Local) bucket(c *Call, b *Budget, key string) *bucket {
+// find returns the table of a budget that c draws from or is told of, and the bucket
+// of a key in it.
+func (l *Local) find(c *Call, b *Budget, key string) (*table, *bucket) {
 	h := c.Handles
 	if h == nil {
-		return l.table(c.Provider, b).bucket(key)
+		t := l.table(c.Provider, b)
+		return t, t.bucket(key)
 	}
 	if places := h.places.Load(); places != nil {
 		for i := range *places {
@@ -34,14 +36,14 @@ func (l *Local) bucket(c *Call, b *Budget, key string) *bucket {
 				if p.bucket.state.Load() == removed {
 					break
 				}
-				return p.bucket
+				return p.table, p.bucket
 			}
 		}
 	}
 	t := l.table(c.Provider, b)
 	k := t.bucket(key)
 	h.keep(place{t, key, k})
-	return k
+	return t, k
 }
 
 // keep remembers a place, instead of one whose bucket is not in the table any more

@@ -91,7 +91,7 @@ func (l *Local) take(c *Call, waiting *line) (refuser int, wait time.Duration) {
 func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line) (time.Duration, bool) {
 	b := ch.Budget
 	for {
-		k := l.bucket(c, b, ch.Key)
+		t, k := l.find(c, b, ch.Key)
 		ln := k.line.Load()
 		if ln == nil && b.counted() {
 			ln = k.makeLine()
@@ -112,7 +112,7 @@ func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line) (
 		case l.source != nil && b.Units > 0:
 			wait, short, gone = k.takeStash(now, ch.cost())
 		default:
-			wait, gone = k.take(b, now, ch.cost())
+			wait, gone = k.take(b, now, ch.cost(), t.interval)
 		}
 		if !gone && !short && wait <= 0 {
 			return 0, true
@@ -144,7 +144,7 @@ func (l *Local) replicas() int {
 }
 
 func (l *Local) giveBack(c *Call, ch *Charge, now time.Duration, waiting *line) {
-	k := l.bucket(c, ch.Budget, ch.Key)
+	_, k := l.find(c, ch.Budget, ch.Key)
 	if !l.cfg.RefusalsOnly {
 		k.giveBack(ch.Budget, now, ch.cost(), l.source != nil)
 	}
@@ -162,7 +162,7 @@ func (b *Budget) counted() bool { return b.Concurrent > 0 || b.SlowStart }
 // budget refuses now.
 func (l *Local) queue(ctx context.Context, c *Call, refuser int, wait time.Duration) (done bool, err error) {
 	ch := &c.Charges[refuser]
-	k := l.bucket(c, ch.Budget, ch.Key)
+	_, k := l.find(c, ch.Budget, ch.Key)
 	ln := k.makeLine()
 	w := newWaiter(c.TenantID, c.Priority)
 	ahead, ok := ln.join(w, ch.Budget.Shared, l.cfg.MaxWaiting)
@@ -216,7 +216,7 @@ func (l *Local) expected(k *bucket, ch *Charge, wait time.Duration, ahead int) t
 	wait = max(wait, 0)
 	units := k.units(b)
 	if b.Refill == Continuous {
-		return wait + time.Duration(int64(ahead)*ch.cost()*k.interval(b))
+		return wait + time.Duration(int64(ahead)*ch.cost()*b.interval())
 	}
 	return wait + b.Window*time.Duration(int64(ahead)*ch.cost()/max(1, units))
 }
@@ -268,7 +268,7 @@ func (l *Local) Done(c *Call, readings []Reading) {
 	}
 	for i := range readings {
 		r := &readings[i]
-		k := l.bucket(c, r.Budget, r.Key)
+		_, k := l.find(c, r.Budget, r.Key)
 		k.read(r, now, l.source != nil || l.cfg.RefusalsOnly)
 		if ln := k.line.Load(); ln != nil {
 			ln.pokeTurn()
@@ -279,7 +279,8 @@ func (l *Local) Done(c *Call, readings []Reading) {
 		if !ch.Budget.counted() {
 			continue
 		}
-		ln := l.bucket(c, ch.Budget, ch.Key).makeLine()
+		_, k := l.find(c, ch.Budget, ch.Key)
+		ln := k.makeLine()
 		answered, refused := false, false
 		for j := range readings {
 			answered = true

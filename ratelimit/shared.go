@@ -149,7 +149,8 @@ func (s *Shared) worthTelling(c *Call, r Reading) bool {
 		return false
 	}
 	now := s.with.now()
-	ln := s.with.bucket(c, r.Budget, r.Key).makeLine()
+	_, k := s.with.find(c, r.Budget, r.Key)
+	ln := k.makeLine()
 	last := ln.reported.Load()
 	return (last == 0 || int64(now)-last >= int64(tellEvery)) && ln.reported.CompareAndSwap(last, max(1, int64(now)))
 }
@@ -181,7 +182,7 @@ func (s *Shared) fetch(ctx context.Context, c *Call, ln *line) (time.Duration, e
 		if ch.Budget.Units == 0 {
 			continue
 		}
-		k := s.with.bucket(c, ch.Budget, ch.Key)
+		_, k := s.with.find(c, ch.Budget, ch.Key)
 		if w := unpack(k.state.Load()); w.end > now.Milliseconds() && w.used >= ch.cost() {
 			continue
 		}

@@ -19,6 +19,7 @@ type table struct {
 	limiter  *Local
 	provider string
 	budget   *Budget
+	interval int64 // the budget's
 	seed     maphash.Seed
 	parts    [shards]struct {
 		sync.RWMutex
@@ -39,7 +40,7 @@ func (l *Local) table(provider string, b *Budget) *table {
 	if t := known[key]; t != nil {
 		return t
 	}
-	t := &table{limiter: l, provider: provider, budget: b, seed: maphash.MakeSeed()}
+	t := &table{limiter: l, provider: provider, budget: b, interval: b.interval(), seed: maphash.MakeSeed()}
 	next := maps.Clone(known)
 	next[key] = t
 	l.tables.Store(&next)
