@@ -123,7 +123,8 @@ func (k *bucket) paused(now time.Duration) (wait time.Duration, gone bool) {
 
 // take spends cost units. If they are not there it returns how long until they may
 // be; gone means that the bucket is not in the table any more.
-func (k *bucket) take(b *Budget, now time.Duration, cost, interval int64) (wait time.Duration, gone bool) {
+func (k *bucket) take(t *table, now time.Duration, cost int64) (wait time.Duration, gone bool) {
+	b := t.budget
 	if until := k.pause.Load(); until > int64(now) {
 		return time.Duration(until) - now, false
 	}
@@ -131,7 +132,7 @@ func (k *bucket) take(b *Budget, now time.Duration, cost, interval int64) (wait 
 	case b.Units == 0:
 		return 0, k.state.Load() == removed
 	case b.Refill == Continuous:
-		return k.takeContinuous(int64(now), cost*interval, int64(max(b.Burst, 1))*interval)
+		return k.takeContinuous(int64(now), cost*t.interval, t.burst)
 	default:
 		return k.takeWindow(b, now, cost)
 	}

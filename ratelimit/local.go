@@ -58,6 +58,9 @@ func (l *Local) Wait(ctx context.Context, c *Call) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if l.pass(c) {
+		return nil
+	}
 	for {
 		refuser, wait := l.take(c, nil)
 		if refuser < 0 {
@@ -112,7 +115,7 @@ func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line) (
 		case l.source != nil && b.Units > 0:
 			wait, short, gone = k.takeStash(now, ch.cost())
 		default:
-			wait, gone = k.take(b, now, ch.cost(), t.interval)
+			wait, gone = k.take(t, now, ch.cost())
 		}
 		if !gone && !short && wait <= 0 {
 			return 0, true

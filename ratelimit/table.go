@@ -16,12 +16,14 @@ const (
 // table is the buckets of one budget of a limiter by key, in parts so that tenants do
 // not wait for each other's look-ups.
 type table struct {
-	limiter  *Local
-	provider string
-	budget   *Budget
-	interval int64 // the budget's
-	seed     maphash.Seed
-	parts    [shards]struct {
+	limiter         *Local
+	provider        string
+	budget          *Budget
+	interval, burst int64 // of a Continuous budget, in nanoseconds
+	// plain says that units that come back evenly are all there is to the budget.
+	plain bool
+	seed  maphash.Seed
+	parts [shards]struct {
 		sync.RWMutex
 		buckets map[string]*bucket
 		sweepAt int
@@ -40,7 +42,9 @@ func (l *Local) table(provider string, b *Budget) *table {
 	if t := known[key]; t != nil {
 		return t
 	}
-	t := &table{limiter: l, provider: provider, budget: b, interval: b.interval(), seed: maphash.MakeSeed()}
+	t := &table{limiter: l, provider: provider, budget: b, seed: maphash.MakeSeed()}
+	t.interval, t.burst = b.interval(), int64(max(b.Burst, 1))*b.interval()
+	t.plain = b.Units > 0 && b.Refill == Continuous && !b.counted() && l.source == nil && !l.cfg.RefusalsOnly
 	next := maps.Clone(known)
 	next[key] = t
 	l.tables.Store(&next)
@@ -84,6 +88,12 @@ func (t *table) bucket(key string) *bucket {
 	k = new(bucket)
 	p.buckets[key] = k
 	return k
+}
+
+// awaited reports whether somebody waits.
+func (k *bucket) awaited() bool {
+	l := k.line.Load()
+	return l != nil && l.length() > 0
 }
 
 // makeLine returns the bucket's line, a new one if it has none.
