@@ -66,7 +66,9 @@ func (t *transport) spend(ctx context.Context, r *http.Request) (*spending, time
 		return nil, 0, nil
 	}
 	s := spendings.Get().(*spending)
-	s.call = ratelimit.Call{Provider: t.cfg.Provider, TenantID: t.origin.TenantID(), Priority: ratelimit.PriorityOf(ctx)}
+	s.call = ratelimit.Call{
+		Provider: t.cfg.Provider, TenantID: t.origin.TenantID(), Priority: ratelimit.PriorityOf(ctx), Handles: &t.handles,
+	}
 	if k := t.cfg.Budgets; k != nil {
 		s.call.Charges = k.Charges(BudgetRequest{Request: r, Account: t.origin.Account()}, s.charges[:0])
 	} else {

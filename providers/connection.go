@@ -124,6 +124,7 @@ type Connection struct {
 	client http.Client
 	// retries is nil while nothing failed.
 	retries atomic.Pointer[retries]
+	handles ratelimit.Handles
 }
 
 // NewConnection makes a connection. The Manager does it for hosts; tests of code

@@ -188,8 +188,8 @@ func (t *transport) judge(resp *http.Response) (verdict Answer, head []byte) {
 // hasCode reports whether the body may hold a provider's error code: JSON, or the
 // plain text of a refusal.
 func hasCode(resp *http.Response) bool {
-	kind := resp.Header.Get("Content-Type")
-	return strings.HasPrefix(kind, "application/json") || resp.StatusCode/100 != 2 && strings.HasPrefix(kind, "text/plain")
+	kind := resp.Header["Content-Type"] // Get, which takes any spelling, is slow
+	return len(kind) > 0 && (strings.HasPrefix(kind[0], "application/json") || resp.StatusCode/100 != 2 && strings.HasPrefix(kind[0], "text/plain"))
 }
 
 // headed is a body whose head was read and put back.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -434,58 +433,6 @@ func ExampleNewTransport() {
 	_, err := t.DialContext(context.Background(), "tcp", "169.254.169.254:443")
 	fmt.Println(errors.Is(err, providers.ErrHostNotAllowed))
 	// Output: true
-}
-
-// BenchmarkTransport: a call through a connection, against the least a
-// RoundTripper that may not change its request can do.
-func BenchmarkTransport(b *testing.B) {
-	answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}
-	base := roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil })
-	req := httptest.NewRequest(http.MethodGet, "https://api.example.com/things?page=2", http.NoBody)
-	for _, h := range []string{"Accept", "User-Agent", "X-Request-Id", "Content-Type", "Accept-Language", "X-Api-Version"} {
-		req.Header.Set(h, "a value")
-	}
-	header := []string{"Bearer token"}
-	tok := tokenOf(1)
-	for name, rt := range map[string]http.RoundTripper{
-		"limit":       shallow{header, base},
-		"ours":        connect(b, held{tok}, base).HTTPClient().Transport,
-		"peer-oauth2": &oauth2.Transport{Source: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "token"}), Base: base},
-	} {
-		b.Run("impl="+name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := rt.RoundTrip(req); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-// shallow is the least there is: it does not know what is behind next, so its
-// copy of the request is on the heap, as every RoundTripper's is.
-type shallow struct {
-	header []string
-	next   http.RoundTripper
-}
-
-func (s shallow) RoundTrip(r *http.Request) (*http.Response, error) {
-	c := *r
-	c.Header = maps.Clone(r.Header)
-	c.Header["Authorization"] = s.header
-	return s.next.RoundTrip(&c)
-}
-
-// held is a source whose token is at hand.
-type held struct{ tok *token.Token }
-
-func (h held) Token(context.Context) (*token.Token, error) { return h.tok, nil }
-func (h held) Rejected(context.Context, int64, bool) (*token.Token, bool, error) {
-	return nil, false, nil
-}
-func (h held) Snapshot(context.Context) (providers.Snapshot, error) {
-	return providers.Snapshot{}, nil
 }
 
 func ExampleNewClient() {

@@ -3,7 +3,9 @@ package ratelimit_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,83 +13,131 @@ import (
 	"github.com/saas-integrations/integrations/ratelimit"
 )
 
-// plenty never refuses, so that nobody waits in a benchmark.
-var plenty = &ratelimit.Budget{Name: "plenty", Units: 1 << 40, Window: time.Second, Burst: 1 << 40}
+// plenty never refuses, so that nobody waits in a benchmark, and its buckets are kept
+// while one runs: a unit takes a second to come back.
+var plenty = &ratelimit.Budget{Name: "plenty", Units: 3600, Window: time.Hour, Burst: 1 << 32}
 
-// BenchmarkLimiter: one call of one budget. The limit is what cannot be left out:
-// reading the clock and one compare-and-swap.
-func BenchmarkLimiter(b *testing.B) {
-	ctx := context.Background()
-	modes := func(b *testing.B, impl string, one func()) {
-		b.Run("impl="+impl+"/mode=serial", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				one()
+// modes runs a benchmark by one goroutine and by as many as there are cores.
+func modes(b *testing.B, impl string, one func(i int)) {
+	b.Run("impl="+impl+"/mode=serial", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			one(i)
+		}
+	})
+	b.Run("impl="+impl+"/mode=parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		var runs atomic.Int64
+		b.RunParallel(func(pb *testing.PB) {
+			for i := int(runs.Add(1)) << 20; pb.Next(); i++ {
+				one(i)
 			}
 		})
-		b.Run("impl="+impl+"/mode=parallel", func(b *testing.B) {
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					one()
-				}
-			})
-		})
+	})
+}
+
+// goes is one call, from the question to its end.
+func goes(l ratelimit.Limiter, c *ratelimit.Call) {
+	if l.Wait(context.Background(), c) != nil {
+		panic("refused")
 	}
+	l.Done(c, nil)
+}
+
+// BenchmarkLimiter: one call of one budget. The limit is what cannot be left out:
+// reading the clock and one compare-and-swap. ours has handles, as a connection's
+// calls have; ours-lookup has none; ours-concurrent also counts calls under way.
+func BenchmarkLimiter(b *testing.B) {
 	start := time.Now()
 	var word atomic.Int64
-	modes(b, "limit", func() {
+	modes(b, "limit", func(int) {
 		now := int64(time.Since(start))
 		for old := word.Load(); !word.CompareAndSwap(old, max(old, now)+1); old = word.Load() {
 		}
 	})
-	l := ratelimit.NewLocal(nil)
-	c := call("t", of(plenty, "k"))
-	modes(b, "ours", func() {
-		if l.Wait(ctx, c) != nil {
-			panic("refused")
+	for _, impl := range []string{"ours", "ours-lookup", "ours-concurrent"} {
+		l := ratelimit.NewLocal(nil)
+		c := call("t", of(plenty, "k"))
+		if impl != "ours-lookup" {
+			c.Handles = new(ratelimit.Handles)
 		}
-		l.Done(c, nil)
-	})
+		if impl == "ours-concurrent" {
+			counted := *plenty
+			counted.Concurrent = math.MaxInt32
+			c.Charges[0].Budget = &counted
+		}
+		modes(b, impl, func(int) { goes(l, c) })
+	}
 }
 
-// BenchmarkTenants: one call of one of many tenants, and what a tenant takes.
+// BenchmarkTenants: one call of one of many tenants, and what the limiter keeps of
+// each; the tenants' names are not counted. The limit is a map with a lock and one
+// number for each tenant, and the clock.
 func BenchmarkTenants(b *testing.B) {
 	const tenants = 100_000
-	ctx := context.Background()
 	names := make([]string, tenants)
 	for i := range names {
 		names[i] = fmt.Sprintf("tenant-%06d", i)
 	}
-	measure := func(b *testing.B, impl string, fill func(), one func(i int)) {
-		b.Run("impl="+impl, func(b *testing.B) {
-			b.ReportAllocs()
-			var before, after runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			fill()
-			for i := range tenants {
-				one(i)
+	for _, impl := range []struct {
+		name string
+		make func() (one func(i int))
+	}{
+		{"limit", func() func(int) {
+			var mu sync.Mutex
+			numbers := map[string]int64{}
+			start := time.Now()
+			return func(i int) {
+				now := int64(time.Since(start))
+				mu.Lock()
+				numbers[names[i]] = max(numbers[names[i]], now) + 1
+				mu.Unlock()
 			}
-			runtime.GC()
-			runtime.ReadMemStats(&after)
-			i := 0
-			b.ResetTimer()
-			for b.Loop() {
-				i = (i + 7919) % tenants
-				one(i)
+		}},
+		{"ours", func() func(int) {
+			l := ratelimit.NewLocal(nil)
+			calls := sync.Pool{New: func() any { return call("t", of(plenty, "")) }}
+			return func(i int) {
+				c := calls.Get().(*ratelimit.Call)
+				c.Charges[0].Key = names[i]
+				goes(l, c)
+				calls.Put(c)
 			}
-			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/tenants, "B/tenant")
-		})
-	}
-	var l *ratelimit.Local
-	var c *ratelimit.Call
-	one := func(i int) {
-		c.Charges[0].Key = names[i]
-		if l.Wait(ctx, c) != nil {
-			panic("refused")
+		}},
+		{"ours-held", func() func(int) {
+			l := ratelimit.NewLocal(nil)
+			calls := sync.Pool{New: func() any { return call("t", of(plenty, "")) }}
+			handles := make([]ratelimit.Handles, tenants)
+			return func(i int) {
+				c := calls.Get().(*ratelimit.Call)
+				c.Charges[0].Key, c.Handles = names[i], &handles[i]
+				goes(l, c)
+				calls.Put(c)
+			}
+		}},
+	} {
+		before := heap()
+		one := impl.make()
+		for i := range tenants {
+			one(i)
 		}
-		l.Done(c, nil)
+		each := float64(heap()-before) / tenants
+		modes(b, impl.name, func(i int) { one(i * 7919 % tenants) })
+		b.Run("impl="+impl.name+"/memory", func(b *testing.B) {
+			for b.Loop() {
+			}
+			b.ReportMetric(each, "B/tenant")
+			b.ReportMetric(0, "ns/op")
+		})
+		runtime.KeepAlive(one)
 	}
-	measure(b, "ours", func() { l, c = ratelimit.NewLocal(nil), call("t", of(plenty, "")) }, one)
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // the first one empties pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

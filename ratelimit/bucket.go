@@ -112,8 +112,9 @@ func (k *bucket) units(b *Budget) int64 {
 	return int64(b.Units)
 }
 
-// interval is how long one unit of a Continuous budget takes to come back.
-func (k *bucket) interval(b *Budget) int64 { return max(1, int64(b.Window)/max(1, k.units(b))) }
+// interval is how long one unit of a Continuous budget takes to come back. What answers
+// tell of its size does not change it.
+func (b *Budget) interval() int64 { return max(1, int64(b.Window)/max(1, int64(b.Units))) }
 
 // paused is how long nobody may go.
 func (k *bucket) paused(now time.Duration) (wait time.Duration, gone bool) {
@@ -122,7 +123,8 @@ func (k *bucket) paused(now time.Duration) (wait time.Duration, gone bool) {
 
 // take spends cost units. If they are not there it returns how long until they may
 // be; gone means that the bucket is not in the table any more.
-func (k *bucket) take(b *Budget, now time.Duration, wall time.Time, cost int64) (wait time.Duration, gone bool) {
+func (k *bucket) take(t *table, now time.Duration, cost int64) (wait time.Duration, gone bool) {
+	b := t.budget
 	if until := k.pause.Load(); until > int64(now) {
 		return time.Duration(until) - now, false
 	}
@@ -130,17 +132,15 @@ func (k *bucket) take(b *Budget, now time.Duration, wall time.Time, cost int64) 
 	case b.Units == 0:
 		return 0, k.state.Load() == removed
 	case b.Refill == Continuous:
-		return k.takeContinuous(b, int64(now), cost)
+		return k.takeContinuous(int64(now), cost*t.interval, t.burst)
 	default:
-		return k.takeWindow(b, now, wall, cost)
+		return k.takeWindow(b, now, cost)
 	}
 }
 
-func (k *bucket) takeContinuous(b *Budget, now, cost int64) (time.Duration, bool) {
-	each := k.interval(b)
-	need := cost * each
+func (k *bucket) takeContinuous(now, need, burst int64) (time.Duration, bool) {
 	// A call that costs more than the burst waits for a full one.
-	burst := max(int64(max(b.Burst, 1))*each, need)
+	burst = max(burst, need)
 	for {
 		full := k.state.Load()
 		if full == removed {
@@ -156,7 +156,7 @@ func (k *bucket) takeContinuous(b *Budget, now, cost int64) (time.Duration, bool
 	}
 }
 
-func (k *bucket) takeWindow(b *Budget, now time.Duration, wall time.Time, cost int64) (time.Duration, bool) {
+func (k *bucket) takeWindow(b *Budget, now time.Duration, cost int64) (time.Duration, bool) {
 	at := now.Milliseconds()
 	for {
 		s := k.state.Load()
@@ -165,7 +165,7 @@ func (k *bucket) takeWindow(b *Budget, now time.Duration, wall time.Time, cost i
 		}
 		w := unpack(s)
 		if w.end <= at {
-			w = window{end: at + max(1, b.windowFrom(wall).Milliseconds())}
+			w = window{end: at + max(1, b.windowFromNow().Milliseconds())}
 		}
 		// A call that costs more than a window may have a whole one.
 		units := k.units(b)
@@ -179,10 +179,11 @@ func (k *bucket) takeWindow(b *Budget, now time.Duration, wall time.Time, cost i
 	}
 }
 
-// windowFrom is how long a window lasts that begins now.
-func (b *Budget) windowFrom(wall time.Time) time.Duration {
+// windowFromNow is how long a window lasts that begins now. The wall clock is asked
+// each time, because somebody may have set it.
+func (b *Budget) windowFromNow() time.Duration {
 	if b.Refill == Aligned {
-		return b.Window - time.Duration(wall.UnixNano()%int64(b.Window))
+		return b.Window - time.Duration(time.Now().UnixNano()%int64(b.Window))
 	}
 	return b.Window
 }
@@ -194,7 +195,7 @@ func (k *bucket) giveBack(b *Budget, now time.Duration, cost int64, shared bool)
 	case shared:
 		k.stash(now, 0, cost)
 	case b.Refill == Continuous:
-		back := cost * k.interval(b)
+		back := cost * b.interval()
 		for {
 			s := k.state.Load()
 			if s == removed || k.state.CompareAndSwap(s, s-back) {
@@ -250,7 +251,7 @@ func (r Reading) Pause() time.Duration {
 }
 
 // read moves the bucket as an answer says. With shared the units are not kept here.
-func (k *bucket) read(r Reading, now time.Duration, shared bool) {
+func (k *bucket) read(r *Reading, now time.Duration, shared bool) {
 	b := r.Budget
 	reset := r.believedReset()
 	if r.Limit > 0 && r.Limit <= usedMost && b.Units > 0 && b.Refill != Continuous {
@@ -274,7 +275,7 @@ func (k *bucket) read(r Reading, now time.Duration, shared bool) {
 // readContinuous lets no more than remaining go at once from now on. More is not
 // believed: calls under way are not counted by the provider yet.
 func (k *bucket) readContinuous(b *Budget, now, remaining int64) {
-	each := k.interval(b)
+	each := b.interval()
 	burst := int64(max(b.Burst, 1))
 	if remaining >= burst {
 		return
@@ -331,7 +332,7 @@ func (k *bucket) view(b *Budget, now time.Duration) View {
 	case b.Units == 0 || s == removed:
 		v.Limit, v.Remaining = b.Concurrent, b.Concurrent
 	case b.Refill == Continuous:
-		each := k.interval(b)
+		each := b.interval()
 		back := max(0, s-int64(now))
 		v.Remaining = int(max(0, int64(max(b.Burst, 1))-(back+each-1)/each))
 		v.ResetIn = time.Duration(back)

@@ -15,11 +15,12 @@ type line struct {
 	// classes are those who wait, by priority.
 	classes [Background + 1]class
 	turn    *waiter
-	waiting int
+	// waiting is how many there are. It changes under mu and is read without, so that
+	// a call that meets nobody does not lock for it.
+	waiting atomic.Int32
 
-	inflight int
-	// slow, when above 0, is how many calls may be under way after a refusal.
-	slow int
+	// calls is a packed underway.
+	calls atomic.Uint64
 
 	// Of units that come from a Source: how many were asked for last, and when. Of
 	// the one who has the turn alone.
@@ -58,11 +59,7 @@ func (w *waiter) poke() {
 	}
 }
 
-func (l *line) length() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waiting
-}
+func (l *line) length() int { return int(l.waiting.Load()) }
 
 // join puts w at the end of its tenant's queue and reports how many go before it;
 // false when too many of the tenant wait already. Without fair there is one queue.
@@ -100,7 +97,7 @@ func (l *line) join(w *waiter, fair bool, most int) (ahead int, ok bool) {
 		}
 	}
 	q.waiters = append(q.waiters, w)
-	l.waiting++
+	l.waiting.Add(1)
 	if l.turn == nil || l.turn.priority > w.priority {
 		l.give(w)
 	}
@@ -147,7 +144,7 @@ func (l *line) leave(w *waiter) {
 			continue
 		}
 		q.waiters = append(q.waiters[:at], q.waiters[at+1:]...)
-		l.waiting--
+		l.waiting.Add(-1)
 		if len(q.waiters) == 0 {
 			c.tenants = append(c.tenants[:i], c.tenants[i+1:]...)
 			if c.next > i {
@@ -173,8 +170,12 @@ func (l *line) leave(w *waiter) {
 	}
 }
 
-// pokeTurn lets the one who has the turn look again.
+// pokeTurn lets the one who has the turn look again, after something changed. Who
+// joins later looks anyway.
 func (l *line) pokeTurn() {
+	if l.length() == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.turn != nil {
@@ -182,23 +183,32 @@ func (l *line) pokeTurn() {
 	}
 }
 
+// underway is how many calls are under way. slow, when above 0, is how many may be
+// after a refusal.
+type underway struct{ calls, slow int }
+
+func unpackCalls(s uint64) underway { return underway{calls: int(uint32(s)), slow: int(s >> 32)} }
+
+func (u underway) pack() uint64 { return uint64(u.slow)<<32 | uint64(u.calls) }
+
 // begin counts a call under way; false when there are as many as may be in one of so
 // many replicas.
 func (l *line) begin(b *Budget, replicas int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	most := b.Concurrent
-	if most > 0 {
+	if most > 0 && replicas > 1 {
 		most = max(1, most/replicas)
 	}
-	if l.slow > 0 && (most == 0 || l.slow < most) {
-		most = l.slow
+	for {
+		s := l.calls.Load()
+		u := unpackCalls(s)
+		if most > 0 && u.calls >= most || u.slow > 0 && u.calls >= u.slow {
+			return false
+		}
+		u.calls++
+		if l.calls.CompareAndSwap(s, u.pack()) {
+			return true
+		}
 	}
-	if most > 0 && l.inflight >= most {
-		return false
-	}
-	l.inflight++
-	return true
 }
 
 // slowMost is how many calls under way end a slow start.
@@ -207,37 +217,43 @@ const slowMost = 128
 // end is begin's opposite. After a refusal it starts slowly, after another answer
 // it goes on faster.
 func (l *line) end(b *Budget, answered, refused bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.inflight--
-	switch {
-	case !b.SlowStart:
-	case refused:
-		l.slow = 1
-	case answered && l.slow > 0:
-		if l.slow *= 2; l.slow >= slowMost {
-			l.slow = 0
+	for {
+		s := l.calls.Load()
+		u := unpackCalls(s)
+		u.calls = max(0, u.calls-1)
+		switch {
+		case !b.SlowStart:
+		case refused:
+			u.slow = 1
+		case answered && u.slow > 0:
+			if u.slow *= 2; u.slow >= slowMost {
+				u.slow = 0
+			}
+		}
+		if l.calls.CompareAndSwap(s, u.pack()) {
+			break
 		}
 	}
-	if l.turn != nil {
-		l.turn.poke()
-	}
+	l.pokeTurn()
 }
 
 // uncount takes back what begin counted for a call that did not go. The one who has
 // the turn did it itself, or it is told.
 func (l *line) uncount(own bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.inflight--
-	if l.turn != nil && !own {
-		l.turn.poke()
+	for {
+		s := l.calls.Load()
+		u := unpackCalls(s)
+		u.calls = max(0, u.calls-1)
+		if l.calls.CompareAndSwap(s, u.pack()) {
+			break
+		}
+	}
+	if !own {
+		l.pokeTurn()
 	}
 }
 
 // empty reports whether nothing would be lost with the line.
 func (l *line) empty() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waiting == 0 && l.inflight == 0 && l.slow == 0
+	return l.length() == 0 && l.calls.Load() == 0
 }

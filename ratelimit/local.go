@@ -53,19 +53,13 @@ func NewLocal(cfg *LocalConfig) *Local {
 
 func (l *Local) now() time.Duration { return time.Since(l.start) }
 
-// wall is the wall clock's reading of a moment of the limiter's clock. It is asked
-// for again and again, because a clock that was set changes it.
-func (b *Budget) wall() time.Time {
-	if b.Refill == Aligned {
-		return time.Now()
-	}
-	return time.Time{}
-}
-
 // Wait implements [Limiter].
 func (l *Local) Wait(ctx context.Context, c *Call) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if l.pass(c) {
+		return nil
 	}
 	for {
 		refuser, wait := l.take(c, nil)
@@ -85,23 +79,22 @@ func (l *Local) Wait(ctx context.Context, c *Call) error {
 func (l *Local) take(c *Call, waiting *line) (refuser int, wait time.Duration) {
 	now := l.now()
 	for i := range c.Charges {
-		wait, ok := l.takeOne(c.Provider, &c.Charges[i], now, waiting)
+		wait, ok := l.takeOne(c, &c.Charges[i], now, waiting)
 		if ok {
 			continue
 		}
 		for j := range c.Charges[:i] {
-			l.giveBack(c.Provider, &c.Charges[j], now, waiting)
+			l.giveBack(c, &c.Charges[j], now, waiting)
 		}
 		return i, wait
 	}
 	return -1, 0
 }
 
-func (l *Local) takeOne(provider string, ch *Charge, now time.Duration, waiting *line) (time.Duration, bool) {
+func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line) (time.Duration, bool) {
 	b := ch.Budget
-	t := l.table(provider, b)
 	for {
-		k := t.bucket(ch.Key, now)
+		t, k := l.find(c, b, ch.Key)
 		ln := k.line.Load()
 		if ln == nil && b.counted() {
 			ln = k.makeLine()
@@ -122,7 +115,7 @@ func (l *Local) takeOne(provider string, ch *Charge, now time.Duration, waiting 
 		case l.source != nil && b.Units > 0:
 			wait, short, gone = k.takeStash(now, ch.cost())
 		default:
-			wait, gone = k.take(b, now, b.wall(), ch.cost())
+			wait, gone = k.take(t, now, ch.cost())
 		}
 		if !gone && !short && wait <= 0 {
 			return 0, true
@@ -153,8 +146,8 @@ func (l *Local) replicas() int {
 	return int(l.source.replicas.Load())
 }
 
-func (l *Local) giveBack(provider string, ch *Charge, now time.Duration, waiting *line) {
-	k := l.table(provider, ch.Budget).bucket(ch.Key, now)
+func (l *Local) giveBack(c *Call, ch *Charge, now time.Duration, waiting *line) {
+	_, k := l.find(c, ch.Budget, ch.Key)
 	if !l.cfg.RefusalsOnly {
 		k.giveBack(ch.Budget, now, ch.cost(), l.source != nil)
 	}
@@ -182,7 +175,7 @@ func (b *Budget) counted() bool { return b.Concurrent > 0 || b.SlowStart }
 // budget refuses now.
 func (l *Local) queue(ctx context.Context, c *Call, refuser int, wait time.Duration) (done bool, err error) {
 	ch := &c.Charges[refuser]
-	k := l.table(c.Provider, ch.Budget).bucket(ch.Key, l.now())
+	_, k := l.find(c, ch.Budget, ch.Key)
 	ln := k.makeLine()
 	w := newWaiter(c.TenantID, c.Priority)
 	ahead, ok := ln.join(w, ch.Budget.Shared, l.cfg.MaxWaiting)
@@ -236,7 +229,7 @@ func (l *Local) expected(k *bucket, ch *Charge, wait time.Duration, ahead int) t
 	wait = max(wait, 0)
 	units := k.units(b)
 	if b.Refill == Continuous {
-		return wait + time.Duration(int64(ahead)*ch.cost()*k.interval(b))
+		return wait + time.Duration(int64(ahead)*ch.cost()*b.interval())
 	}
 	return wait + b.Window*time.Duration(int64(ahead)*ch.cost()/max(1, units))
 }
@@ -282,15 +275,18 @@ func (l *Local) refusal(c *Call, ch *Charge, wait time.Duration) error {
 
 // Done implements [Limiter].
 func (l *Local) Done(c *Call, readings []Reading) {
-	now := l.now()
+	var now time.Duration
+	if len(readings) > 0 {
+		now = l.now()
+	}
 	for i := range readings {
 		r := &readings[i]
-		k := l.table(c.Provider, r.Budget).bucket(r.Key, now)
+		_, k := l.find(c, r.Budget, r.Key)
 		if r.Uncharged && !l.cfg.RefusalsOnly {
 			// Before the numbers are read, which do not hold the call either.
 			k.giveBack(r.Budget, now, c.drawn(r), l.source != nil)
 		}
-		k.read(*r, now, l.source != nil || l.cfg.RefusalsOnly)
+		k.read(r, now, l.source != nil || l.cfg.RefusalsOnly)
 		if ln := k.line.Load(); ln != nil {
 			ln.pokeTurn()
 		}
@@ -300,7 +296,8 @@ func (l *Local) Done(c *Call, readings []Reading) {
 		if !ch.Budget.counted() {
 			continue
 		}
-		ln := l.table(c.Provider, ch.Budget).bucket(ch.Key, now).makeLine()
+		_, k := l.find(c, ch.Budget, ch.Key)
+		ln := k.makeLine()
 		answered, refused := false, false
 		for j := range readings {
 			answered = true

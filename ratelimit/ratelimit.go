@@ -41,6 +41,9 @@ type Call struct {
 	// Charges are what it draws, the narrowest budget first: of a call that has to
 	// wait for two of them, the units of the other are not kept meanwhile.
 	Charges []Charge
+	// Handles makes calls of the same caller that come again cheaper. Nil means that
+	// budgets are looked up for each.
+	Handles *Handles
 
 	by *alone // which of a Shared's limiters let it go
 }

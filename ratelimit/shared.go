@@ -125,7 +125,7 @@ func (s *Shared) Done(c *Call, readings []Reading) {
 	}
 	var news []Reading
 	for _, r := range readings {
-		if s.worthTelling(c.Provider, r) {
+		if s.worthTelling(c, r) {
 			r.ResetIn = r.believedReset()
 			news = append(news, r)
 		}
@@ -141,7 +141,7 @@ func (s *Shared) Done(c *Call, readings []Reading) {
 // tellEvery is how often the source is told what answers say of a window.
 const tellEvery = time.Second
 
-func (s *Shared) worthTelling(provider string, r Reading) bool {
+func (s *Shared) worthTelling(c *Call, r Reading) bool {
 	if r.Refused {
 		return true
 	}
@@ -149,7 +149,8 @@ func (s *Shared) worthTelling(provider string, r Reading) bool {
 		return false
 	}
 	now := s.with.now()
-	ln := s.with.table(provider, r.Budget).bucket(r.Key, now).makeLine()
+	_, k := s.with.find(c, r.Budget, r.Key)
+	ln := k.makeLine()
 	last := ln.reported.Load()
 	return (last == 0 || int64(now)-last >= int64(tellEvery)) && ln.reported.CompareAndSwap(last, max(1, int64(now)))
 }
@@ -181,7 +182,7 @@ func (s *Shared) fetch(ctx context.Context, c *Call, ln *line) (time.Duration, e
 		if ch.Budget.Units == 0 {
 			continue
 		}
-		k := s.with.table(c.Provider, ch.Budget).bucket(ch.Key, now)
+		_, k := s.with.find(c, ch.Budget, ch.Key)
 		if w := unpack(k.state.Load()); w.end > now.Milliseconds() && w.used >= ch.cost() {
 			continue
 		}
@@ -298,6 +299,7 @@ func (a *alone) wait(ctx context.Context, c *Call) error {
 
 func (a *alone) call(c *Call) *Call {
 	mine := *c
+	mine.Handles = nil // of the budgets with a source
 	mine.Charges = make([]Charge, len(c.Charges))
 	for i, ch := range c.Charges {
 		ch.Budget = a.share(ch.Budget)

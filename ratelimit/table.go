@@ -4,7 +4,6 @@ import (
 	"hash/maphash"
 	"maps"
 	"sync"
-	"time"
 )
 
 const (
@@ -14,12 +13,17 @@ const (
 	sweepAt = 256
 )
 
-// table is the buckets of one budget by key, in parts so that tenants do not wait
-// for each other's look-ups.
+// table is the buckets of one budget of a limiter by key, in parts so that tenants do
+// not wait for each other's look-ups.
 type table struct {
-	budget *Budget
-	seed   maphash.Seed
-	parts  [shards]struct {
+	limiter         *Local
+	provider        string
+	budget          *Budget
+	interval, burst int64 // of a Continuous budget, in nanoseconds
+	// plain says that units that come back evenly are all there is to the budget.
+	plain bool
+	seed  maphash.Seed
+	parts [shards]struct {
 		sync.RWMutex
 		buckets map[string]*bucket
 		sweepAt int
@@ -38,7 +42,9 @@ func (l *Local) table(provider string, b *Budget) *table {
 	if t := known[key]; t != nil {
 		return t
 	}
-	t := &table{budget: b, seed: maphash.MakeSeed()}
+	t := &table{limiter: l, provider: provider, budget: b, seed: maphash.MakeSeed()}
+	t.interval, t.burst = b.interval(), int64(max(b.Burst, 1))*b.interval()
+	t.plain = b.Units > 0 && b.Refill == Continuous && !b.counted() && l.source == nil && !l.cfg.RefusalsOnly
 	next := maps.Clone(known)
 	next[key] = t
 	l.tables.Store(&next)
@@ -53,7 +59,7 @@ func (t *table) peek(key string) *bucket {
 }
 
 // bucket returns the bucket of a key, a new one if there is none.
-func (t *table) bucket(key string, now time.Duration) *bucket {
+func (t *table) bucket(key string) *bucket {
 	p := &t.parts[maphash.String(t.seed, key)%shards]
 	p.RLock()
 	k := p.buckets[key]
@@ -70,6 +76,7 @@ func (t *table) bucket(key string, now time.Duration) *bucket {
 		p.buckets, p.sweepAt = make(map[string]*bucket), sweepAt
 	}
 	if len(p.buckets) >= p.sweepAt {
+		now := t.limiter.now()
 		for name, k := range p.buckets {
 			s := k.state.Load()
 			if k.idle(t.budget, now) && k.state.CompareAndSwap(s, removed) {
@@ -81,6 +88,12 @@ func (t *table) bucket(key string, now time.Duration) *bucket {
 	k = new(bucket)
 	p.buckets[key] = k
 	return k
+}
+
+// awaited reports whether somebody waits.
+func (k *bucket) awaited() bool {
+	l := k.line.Load()
+	return l != nil && l.length() > 0
 }
 
 // makeLine returns the bucket's line, a new one if it has none.

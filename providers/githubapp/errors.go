@@ -86,7 +86,7 @@ func limited(status int, h http.Header, head []byte) bool {
 	case http.StatusTooManyRequests:
 		return true
 	case http.StatusForbidden:
-		return h.Get("Retry-After") != "" || h.Get("X-RateLimit-Remaining") == "0" ||
+		return h.Get("Retry-After") != "" || h.Get("X-Ratelimit-Remaining") == "0" ||
 			bytes.Contains(head, []byte("secondary rate limit")) || bytes.Contains(head, []byte("abuse detection"))
 	}
 	return false
@@ -181,7 +181,7 @@ func retryAt(h http.Header, now time.Time) time.Time {
 	if wait := token.ParseRetryAfter(h, now); wait > 0 {
 		return now.Add(wait)
 	}
-	if reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && h.Get("X-RateLimit-Remaining") == "0" {
+	if reset, err := strconv.ParseInt(h.Get("X-Ratelimit-Reset"), 10, 64); err == nil && h.Get("X-Ratelimit-Remaining") == "0" {
 		if at := time.Unix(reset, 0); at.After(now) && at.Before(now.Add(24*time.Hour)) {
 			return at
 		}

@@ -109,12 +109,12 @@ func (a *App) Readings(q providers.BudgetRequest, ans providers.BudgetAnswer, in
 		into = append(into, ratelimit.Reading{Budget: p, Key: q.Account, Remaining: -1, Uncharged: true})
 	}
 	h := ans.Header
-	b := a.resource(h.Get("X-RateLimit-Resource"))
+	b := a.resource(first(h, "X-Ratelimit-Resource"))
 	limited := ans.Verdict == providers.AnswerLimited
-	spent := h.Get("X-RateLimit-Remaining") == "0" && !secondaryLimit(ans.Head)
+	spent := first(h, "X-Ratelimit-Remaining") == "0" && !secondaryLimit(ans.Head)
 	if b != nil {
-		r := ratelimit.Reading{Budget: b, Key: q.Account, Limit: number(h, "X-RateLimit-Limit", 0), Remaining: number(h, "X-RateLimit-Remaining", -1)}
-		if reset := number(h, "X-RateLimit-Reset", 0); reset > 0 {
+		r := ratelimit.Reading{Budget: b, Key: q.Account, Limit: number(h, "X-Ratelimit-Limit", 0), Remaining: number(h, "X-Ratelimit-Remaining", -1)}
+		if reset := number(h, "X-Ratelimit-Reset", 0); reset > 0 {
 			if r.ResetIn = time.Unix(int64(reset), 0).Sub(dated(h)); r.ResetIn == 0 {
 				r.ResetIn = -1
 			}
@@ -150,9 +150,10 @@ func (a *App) resource(name string) *ratelimit.Budget {
 	return nil
 }
 
-// number reads a header that must be a number of a sensible size.
+// number reads a header, named as first takes it, that must be a number of a sensible
+// size.
 func number(h http.Header, name string, otherwise int) int {
-	n, err := strconv.ParseInt(h.Get(name), 10, 64)
+	n, err := strconv.ParseInt(first(h, name), 10, 64)
 	if err != nil || n < 0 || n > 1<<40 {
 		return otherwise
 	}
@@ -161,7 +162,7 @@ func number(h http.Header, name string, otherwise int) int {
 
 // dated is the provider's clock at the moment of the answer: resets are by it.
 func dated(h http.Header) time.Time {
-	if t, err := http.ParseTime(h.Get("Date")); err == nil {
+	if t, err := parseDate(first(h, "Date")); err == nil {
 		return t
 	}
 	return time.Now()
