@@ -44,6 +44,17 @@ func (e *Enforced) Used(limit, key string) int {
 	return 0
 }
 
+// Windows is how many units of a limit a key used in each window that is over, where
+// they do not slide. A window is over when a call comes after its end.
+func (e *Enforced) Windows(limit, key string) []int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if m := e.meters[limit+" "+key]; m != nil {
+		return append([]int(nil), m.windows...)
+	}
+	return nil
+}
+
 // AtOnce is how many calls of an account were under way at most.
 func (e *Enforced) AtOnce(account string) int {
 	e.mu.Lock()
@@ -71,6 +82,7 @@ type meter struct {
 	began       time.Time
 	used, total int
 	log         []spending // of a window that slides, the oldest first
+	windows     []int      // used in each whole window but the last
 }
 
 type spending struct {
@@ -88,6 +100,9 @@ func (m *meter) settle(a allowance, now time.Time) {
 		return
 	}
 	if m.began.IsZero() || !m.began.Add(a.span).After(now) {
+		if !m.began.IsZero() {
+			m.windows = append(m.windows, m.used)
+		}
 		m.used, m.began = 0, now.Truncate(time.Second)
 		if a.aligned {
 			m.began = now.Truncate(a.span)

@@ -52,6 +52,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if orders := os.Getenv(callerEnv); orders != "" {
+		if err := caller(orders); err != nil {
+			fmt.Fprintln(os.Stderr, "caller:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	if !given("test.parallel") {
 		// The tests wait for databases and for leases, not for processors.
