@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/saas-integrations/integrations"
 	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/integrationstest"
@@ -59,6 +60,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	redis.SetLogger(silence{}) // in some tests the server dies
 	flag.Parse()
 	if !given("test.parallel") {
 		// The tests wait for databases and for leases, not for processors.
@@ -66,6 +68,10 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 // given says that the command line sets a flag.
 func given(name string) (is bool) {
