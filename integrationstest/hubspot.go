@@ -37,6 +37,7 @@ type HubSpot struct {
 	nextID      int64
 	events      int64
 	unnamed     bool // tokens come without hub_id
+	enforced    bool // the limits are kept by Enforce
 	uninstalled map[string]bool
 }
 
@@ -311,13 +312,16 @@ func (h *HubSpot) api(fn func(w http.ResponseWriter, r *http.Request, p *hubspot
 // limit puts the rate headers on an answer, which searches come without, and
 // refuses what is over the limit.
 func (h *HubSpot) limit(w http.ResponseWriter, r *http.Request, p *hubspotPortal) bool {
-	left, policy, text := 110, "TEN_SECONDLY_ROLLING", "ten_secondly_rolling"
+	if h.enforced {
+		return false
+	}
+	left, policy := 110, "TEN_SECONDLY_ROLLING"
 	if p.quota >= 0 {
 		left = p.quota - 1
 		p.quota = max(left, 0)
 	}
 	if strings.HasSuffix(r.URL.Path, "/search") {
-		policy, text = "SECONDLY", "secondly"
+		policy = "SECONDLY"
 	} else {
 		w.Header().Set("X-HubSpot-RateLimit-Max", "110")
 		w.Header().Set("X-HubSpot-RateLimit-Remaining", strconv.Itoa(max(left, 0)))
@@ -326,11 +330,16 @@ func (h *HubSpot) limit(w http.ResponseWriter, r *http.Request, p *hubspotPortal
 	if left >= 0 {
 		return false
 	}
+	hubspotLimited(w, policy)
+	return true
+}
+
+// hubspotLimited refuses a call because of a limit.
+func hubspotLimited(w http.ResponseWriter, policy string) {
 	writeJSON(w, http.StatusTooManyRequests, map[string]any{
-		"status": "error", "message": "You have reached your " + text + " limit.", "errorType": "RATE_LIMIT", "correlationId": randomHex(),
+		"status": "error", "message": "You have reached your " + strings.ToLower(policy) + " limit.", "errorType": "RATE_LIMIT", "correlationId": randomHex(),
 		"policyName": policy, "groupName": "publicapi:crm:objects", "requestId": randomHex(),
 	})
-	return true
 }
 
 func (h *HubSpot) details(w http.ResponseWriter, _ *http.Request, p *hubspotPortal) {

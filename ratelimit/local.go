@@ -61,25 +61,25 @@ func (l *Local) Wait(ctx context.Context, c *Call) error {
 	if l.pass(c) {
 		return nil
 	}
-	for {
-		refuser, wait := l.take(c, nil)
-		if refuser < 0 {
-			return nil
-		}
-		done, err := l.queue(ctx, c, refuser, wait)
-		if done {
+	refuser, wait := l.take(c, nil, 0)
+	for refuser >= 0 {
+		var err error
+		if refuser, wait, err = l.queue(ctx, c, refuser, wait); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // take takes what c draws from all its budgets, or nothing; then it returns which
 // one refused and how long until it may not. waiting is the line in which the caller
-// has the turn; others that are not empty are not passed.
-func (l *Local) take(c *Call, waiting *line) (refuser int, wait time.Duration) {
+// has the turn, of the budget at; those of budgets after it that are not empty are not
+// passed. Those of budgets before it are: the caller was let through there, and if all
+// went back to them nobody would ever get ahead.
+func (l *Local) take(c *Call, waiting *line, at int) (refuser int, wait time.Duration) {
 	now := l.now()
 	for i := range c.Charges {
-		wait, ok := l.takeOne(c, &c.Charges[i], now, waiting)
+		wait, ok := l.takeOne(c, &c.Charges[i], now, waiting, i < at)
 		if ok {
 			continue
 		}
@@ -91,7 +91,7 @@ func (l *Local) take(c *Call, waiting *line) (refuser int, wait time.Duration) {
 	return -1, 0
 }
 
-func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line) (time.Duration, bool) {
+func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line, pass bool) (time.Duration, bool) {
 	b := ch.Budget
 	for {
 		t, k := l.find(c, b, ch.Key)
@@ -100,7 +100,7 @@ func (l *Local) takeOne(c *Call, ch *Charge, now time.Duration, waiting *line) (
 			ln = k.makeLine()
 		}
 		if ln != nil {
-			if ln != waiting && ln.length() > 0 {
+			if ln != waiting && !pass && ln.length() > 0 {
 				return 0, false
 			}
 			if b.counted() && !ln.begin(b, l.replicas()) {
@@ -171,50 +171,50 @@ func (ch *Charge) cost() int64 { return int64(max(ch.Cost, 1)) }
 // counted reports whether calls under way are counted.
 func (b *Budget) counted() bool { return b.Concurrent > 0 || b.SlowStart }
 
-// queue waits in the line of the budget that refused. done false means that another
-// budget refuses now.
-func (l *Local) queue(ctx context.Context, c *Call, refuser int, wait time.Duration) (done bool, err error) {
+// queue waits in the line of the budget that refused, until the call may go, which is
+// other below 0, or another budget refuses.
+func (l *Local) queue(ctx context.Context, c *Call, refuser int, wait time.Duration) (other int, otherWait time.Duration, err error) {
 	ch := &c.Charges[refuser]
 	_, k := l.find(c, ch.Budget, ch.Key)
+	if wait == 0 {
+		wait = k.until(ch.Budget, l.now(), ch.cost(), l.source != nil || l.cfg.RefusalsOnly)
+	}
 	ln := k.makeLine()
 	w := newWaiter(c.TenantID, c.Priority)
 	ahead, ok := ln.join(w, ch.Budget.Shared, l.cfg.MaxWaiting)
 	if !ok {
-		return true, l.refusal(c, ch, l.expected(k, ch, wait, l.cfg.MaxWaiting))
+		return -1, 0, l.refusal(c, ch, l.expected(k, ch, wait, l.cfg.MaxWaiting))
 	}
 	defer ln.leave(w)
 	if until := l.expected(k, ch, wait, ahead); until > 0 && l.tooLong(ctx, until) {
-		return true, l.refusal(c, ch, until)
+		return -1, 0, l.refusal(c, ch, until)
 	}
 	for {
 		if !ln.has(w) {
 			select {
 			case <-ctx.Done():
-				return true, ctx.Err()
+				return -1, 0, ctx.Err()
 			case <-w.wake:
 			}
 			continue
 		}
-		other, wait := l.take(c, ln)
-		if other < 0 {
-			return true, nil
-		}
+		other, wait := l.take(c, ln, refuser)
 		if other != refuser {
-			return false, nil
+			return other, wait, nil
 		}
 		if wait == unitsWait {
 			if wait, err = l.source.fetch(ctx, c, ln); err != nil {
-				return true, err
+				return -1, 0, err
 			}
 			if wait == 0 {
 				continue
 			}
 		}
 		if wait != longWait && l.tooLong(ctx, wait) {
-			return true, l.refusal(c, ch, wait)
+			return -1, 0, l.refusal(c, ch, wait)
 		}
 		if !sleep(ctx, wait, w.wake) {
-			return true, ctx.Err()
+			return -1, 0, ctx.Err()
 		}
 	}
 }
@@ -223,10 +223,13 @@ func (l *Local) queue(ctx context.Context, c *Call, refuser int, wait time.Durat
 // cannot be told.
 func (l *Local) expected(k *bucket, ch *Charge, wait time.Duration, ahead int) time.Duration {
 	b := ch.Budget
-	if wait == longWait || b.Units == 0 {
+	if wait == longWait {
 		return 0
 	}
 	wait = max(wait, 0)
+	if b.Units == 0 {
+		return wait // a pause
+	}
 	units := k.units(b)
 	if b.Refill == Continuous {
 		return wait + time.Duration(int64(ahead)*ch.cost()*b.interval())

@@ -60,7 +60,8 @@ var allowed = map[string]struct{ ours, others []string }{
 		},
 		others: []string{oauth2}, // Endpoint, which a provider's configuration is made of
 	},
-	"internal/archtest": {},
+	"internal/archtest":   {},
+	"internal/limitstest": {ours: []string{"providers", "token", "ratelimit"}},
 }
 
 // file is a Go file of the root module.

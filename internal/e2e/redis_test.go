@@ -108,6 +108,22 @@ func TestSharedLimitIsNeverPassed(t *testing.T) {
 	}
 }
 
+// TestEachWindowEndsWhenAnswersSay: also the ones after the first.
+func TestEachWindowEndsWhenAnswersSay(t *testing.T) {
+	client, prefix := openRedis(t)
+	b := &ratelimit.Budget{Name: "window", Units: 1, Window: 15 * time.Second, Refill: ratelimit.Whole}
+	c := &ratelimit.Call{Provider: "p", TenantID: "t", Charges: []ratelimit.Charge{{Budget: b, Key: "k"}}}
+	start := time.Now()
+	for range 4 {
+		l, err := redislimit.New(evalWith(client), redislimit.Config{Prefix: prefix, Strict: true, Timeout: 10 * time.Second})
+		require.NoError(t, err)
+		require.NoError(t, l.Wait(t.Context(), c))
+		l.Done(c, []ratelimit.Reading{{Budget: b, Key: "k", Remaining: 0, ResetIn: 200 * time.Millisecond}})
+	}
+	require.GreaterOrEqual(t, time.Since(start), 600*time.Millisecond)
+	require.Less(t, time.Since(start), 10*time.Second)
+}
+
 func BenchmarkShared(b *testing.B) {
 	ctx := context.Background()
 	client, prefix := openRedis(b)

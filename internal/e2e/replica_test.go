@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/saas-integrations/integrations"
 	"github.com/saas-integrations/integrations/crypto"
 	"github.com/saas-integrations/integrations/integrationstest"
@@ -52,6 +53,14 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if orders := os.Getenv(callerEnv); orders != "" {
+		if err := caller(orders); err != nil {
+			fmt.Fprintln(os.Stderr, "caller:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	redis.SetLogger(silence{}) // in some tests the server dies
 	flag.Parse()
 	if !given("test.parallel") {
 		// The tests wait for databases and for leases, not for processors.
@@ -59,6 +68,10 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 // given says that the command line sets a flag.
 func given(name string) (is bool) {

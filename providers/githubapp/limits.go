@@ -2,6 +2,7 @@ package githubapp
 
 import (
 	"bytes"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -113,14 +114,15 @@ func (a *App) Readings(q providers.BudgetRequest, ans providers.BudgetAnswer, in
 	limited := ans.Verdict == providers.AnswerLimited
 	spent := first(h, "X-Ratelimit-Remaining") == "0" && !secondaryLimit(ans.Head)
 	if b != nil {
-		r := ratelimit.Reading{Budget: b, Key: q.Account, Limit: number(h, "X-Ratelimit-Limit", 0), Remaining: number(h, "X-Ratelimit-Remaining", -1)}
-		if reset := number(h, "X-Ratelimit-Reset", 0); reset > 0 {
-			if r.ResetIn = time.Unix(int64(reset), 0).Sub(dated(h)); r.ResetIn == 0 {
-				r.ResetIn = -1
-			}
+		r := ratelimit.Reading{
+			Budget: b, Key: q.Account, ResetIn: resetIn(h),
+			Limit: number(h, "X-Ratelimit-Limit", 0), Remaining: number(h, "X-Ratelimit-Remaining", -1),
 		}
 		if limited && spent {
-			r.Refused, r.RetryAfter = true, max(ans.RetryAfter, r.ResetIn+time.Second)
+			r.Refused, r.RetryAfter = true, ans.RetryAfter
+			if r.ResetIn != 0 { // else a minute
+				r.RetryAfter = max(r.RetryAfter, r.ResetIn+time.Second)
+			}
 		}
 		into = append(into, r)
 	}
@@ -150,11 +152,31 @@ func (a *App) resource(name string) *ratelimit.Budget {
 	return nil
 }
 
+// resetMost is more than any of GitHub's windows lasts.
+const resetMost = 24*time.Hour - time.Second
+
+// resetIn is how long the window that an answer tells of still lasts: 0 when it does
+// not tell or tells nonsense, negative when it is over.
+func resetIn(h http.Header) time.Duration {
+	reset, err := strconv.ParseInt(first(h, "X-Ratelimit-Reset"), 10, 64)
+	if err != nil || reset <= 0 || reset > math.MaxUint32 {
+		return 0
+	}
+	in := time.Unix(reset, 0).Sub(dated(h))
+	switch {
+	case in > resetMost:
+		return 0
+	case in <= 0:
+		return -1
+	}
+	return in
+}
+
 // number reads a header, named as first takes it, that must be a number of a sensible
 // size.
 func number(h http.Header, name string, otherwise int) int {
 	n, err := strconv.ParseInt(first(h, name), 10, 64)
-	if err != nil || n < 0 || n > 1<<40 {
+	if err != nil || n < 0 || n > math.MaxInt32 {
 		return otherwise
 	}
 	return int(n)

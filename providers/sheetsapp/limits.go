@@ -25,7 +25,8 @@ func newLimits(cfg Config) limits {
 	// their turn.
 	even := func(name string, perMinute int, shared bool) *ratelimit.Budget {
 		burst := max(1, perMinute/5)
-		return &ratelimit.Budget{Name: name, Units: perMinute - burst, Window: time.Minute, Burst: burst, Shared: shared}
+		// One a minute has no part to spare: it goes once a minute.
+		return &ratelimit.Budget{Name: name, Units: max(1, perMinute-burst), Window: time.Minute, Burst: burst, Shared: shared}
 	}
 	project, user := cfg.ProjectPerMinute, cfg.UserPerMinute
 	if project == 0 {

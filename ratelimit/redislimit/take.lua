@@ -19,7 +19,7 @@ for i = 1, n do
   local h = redis.call('HMGET', KEYS[i], 'state', 'finish', 'pause', 'limit')
   local state, finish, pause = tonumber(h[1] or 0) or 0, tonumber(h[2] or 0) or 0, tonumber(h[3] or 0) or 0
   units = tonumber(h[4] or '') or units
-  local given, lasts, retry = 0, 0, 0
+  local given, lasts, retry, fresh = 0, 0, 0, false
   if pause > now then
     retry = pause - now
   elseif kind == 0 then
@@ -35,7 +35,7 @@ for i = 1, n do
     end
   else
     if finish <= now then
-      state, finish = 0, now + window
+      state, finish, fresh = 0, now + window, true
       if kind == 2 then finish = now - now % window + window end
     end
     local most = units - math.min(reserve, math.floor(units / 2))
@@ -45,7 +45,7 @@ for i = 1, n do
       retry = finish - now
     else
       lasts = finish - now
-      writes[i] = {'state', state + given, lasts + window, 'finish', finish}
+      writes[i] = {'state', state + given, lasts + window, 'finish', finish, fresh}
     end
   end
   if given < least then all = false end
@@ -60,6 +60,8 @@ for i = 1, n do
     local w = writes[i]
     redis.call('HSET', KEYS[i], w[1], string.format('%.0f', w[2]))
     if w[4] then redis.call('HSET', KEYS[i], w[4], string.format('%.0f', w[5])) end
+    -- Of a new window no answer told yet when it ends.
+    if w[6] then redis.call('HSET', KEYS[i], 'told', 0) end
     redis.call('PEXPIRE', KEYS[i], math.ceil(w[3] / 1000) + 1000)
   end
 end
