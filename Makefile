@@ -31,7 +31,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) bash .ci/fuzz.sh
 
 bench: ## the benchmarks
-	go test -run '^$$' -bench . -benchmem ./crypto ./token ./providers ./webhook
+	go test -run '^$$' -bench . -benchmem ./crypto ./token ./providers ./ratelimit ./webhook
 
 tidy: ## go mod tidy in every module
 	for m in $$(git ls-files '*go.mod'); do (cd $$(dirname $$m) && GOWORK=off go mod tidy) || exit 1; done
