@@ -162,7 +162,7 @@ func (s *Store) revive(ctx context.Context, r runner, ds []store.Delivery) error
 			args = append(args, d.Provider, d.BodyHash, d.IntegrationID)
 		}
 	}
-	_, err := r.ExecContext(ctx, s.expand("UPDATE {p}webhook_inbox SET "+asNew+" WHERE status = 2 AND ("+strings.Join(equal, " OR ")+")"), args...)
+	_, err := r.ExecContext(ctx, s.expand("UPDATE {p}webhook_inbox SET "+asNew+" WHERE status+0 = 2 AND ("+strings.Join(equal, " OR ")+")"), args...)
 	return err
 }
 

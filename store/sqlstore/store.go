@@ -86,7 +86,7 @@ func (s *Store) text(query string) string {
 
 func (s *Store) expand(query string) string {
 	d := s.dialect.d
-	q := strings.NewReplacer("{p}", s.prefix, "{now}", d.now, "{ifabsent}", d.ifAbsent, "{bykey}", d.byKey).Replace(query)
+	q := strings.NewReplacer("{p}", s.prefix, "{now}", d.now, "{ifabsent}", d.ifAbsent, "{bykey}", d.byKey, "{open}", "status+0 = 0").Replace(query)
 	if d.numbered {
 		q = rewrite(q)
 	}

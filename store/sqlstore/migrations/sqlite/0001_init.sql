@@ -95,10 +95,10 @@ CREATE TABLE {p}webhook_inbox (
   UNIQUE (provider, delivery_id, integration_id),
   UNIQUE (provider, body_hash, integration_id)
 );
--- claims >= 0 always holds: who asks for all tenants says so, to find this index, and
--- who asks for one does not, to find the next
+-- claims >= 0 and starts >= 0 always hold: who asks for all tenants says the one, who
+-- asks for some the other, and each finds its own index of the two
 CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0 AND claims >= 0;
-CREATE INDEX {p}webhook_inbox_next ON {p}webhook_inbox (tenant_id, run_at, id) WHERE status = 0;
+CREATE INDEX {p}webhook_inbox_next ON {p}webhook_inbox (tenant_id, run_at, id) WHERE status = 0 AND starts >= 0;
 CREATE INDEX {p}webhook_inbox_order ON {p}webhook_inbox (integration_id, order_key, status, received_at, id) WHERE order_key <> '';
 CREATE INDEX {p}webhook_inbox_turn ON {p}webhook_inbox (integration_id, order_key, turn, received_at, id) WHERE turn > 0;
 CREATE INDEX {p}webhook_inbox_tenant ON {p}webhook_inbox (tenant_id, received_at);
