@@ -147,7 +147,7 @@ func (s *Store) ReplayDeliveries(ctx context.Context, q store.DeliveryQuery) (in
 func (s *Store) TrimDeliveries(ctx context.Context, state store.DeliveryState, keep, limit int) (int, error) {
 	var id string
 	var updated sql.NullInt64
-	err := s.db.QueryRowContext(ctx, s.text("SELECT id, updated_at FROM {p}webhook_inbox WHERE status = ? ORDER BY updated_at DESC, id DESC LIMIT 1 OFFSET ?"),
+	err := s.db.QueryRowContext(ctx, s.text("SELECT id, updated_at FROM {p}webhook_inbox WHERE status = ? AND updated_at > 0 ORDER BY updated_at DESC, id DESC LIMIT 1 OFFSET ?"),
 		int(state), max(keep, 0)).Scan(&id, &updated)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
@@ -156,7 +156,7 @@ func (s *Store) TrimDeliveries(ctx context.Context, state store.DeliveryState, k
 		return 0, fmt.Errorf("integrations/store/sqlstore: trim deliveries: %w", ended(ctx, err))
 	}
 	return s.deleteSome(ctx, "trim deliveries", "webhook_inbox", "id",
-		"status = ? AND updated_at <= ? AND (updated_at < ? OR id <= ?) ORDER BY updated_at, id", limit, int(state), updated.Int64, updated.Int64, id)
+		"status = ? AND updated_at > 0 AND updated_at <= ? AND (updated_at < ? OR id <= ?) ORDER BY updated_at, id", limit, int(state), updated.Int64, updated.Int64, id)
 }
 
 // CountDeliveries implements store.Inbox.

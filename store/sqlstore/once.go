@@ -49,7 +49,7 @@ func (s *Store) Once(ctx context.Context, tx *sql.Tx, eventID string) (bool, err
 
 // DeleteDeliveries implements store.Inbox. What [Store.Once] noted of them goes too.
 func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState, age time.Duration, limit int) (int, error) {
-	const old = "status = ? AND updated_at < {now}-?"
+	const old = "status = ? AND updated_at > 0 AND updated_at < {now}-?"
 	ids, err := s.ids(ctx, "old deliveries", "SELECT id FROM {p}webhook_inbox WHERE "+old+" LIMIT ?", int(state), millis(age), max(limit, 0))
 	if err != nil {
 		return 0, err
