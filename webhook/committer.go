@@ -21,11 +21,8 @@ const (
 	// and not one of them.
 	commitTries    = 2
 	commitFailures = 3
-	// yields is how often a leader gives way at most, and yieldRows how many rows are
-	// enough not to: the price of a commit is small beside theirs, and the next rows
-	// are made while they are stored.
-	yields    = 8
-	yieldRows = 128
+	// yields is how often a leader gives way at most.
+	yields = 8
 )
 
 var (
@@ -150,7 +147,7 @@ func (c *Committer) giveWay() {
 		c.mu.Lock()
 		rows := c.rows
 		c.mu.Unlock()
-		if rows <= before || rows >= yieldRows {
+		if rows <= before || rows >= commitRows {
 			return
 		}
 		before = rows
