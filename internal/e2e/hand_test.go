@@ -71,6 +71,7 @@ func hand(raw string) error {
 	}
 	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(8)
+	db.SetMaxIdleConns(8) // else most statements make a connection of their own
 	key, err := crypto.ParseKey("k1", o.Key)
 	if err != nil {
 		return err

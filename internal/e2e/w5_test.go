@@ -48,7 +48,12 @@ func TestW5KillDashNine(t *testing.T) {
 			c.kill()
 			<-sent
 		}
-		until(t, time.Duration(sized(10, 180))*time.Minute, "all events are done", func() bool { return c.post.counts(t).Done == int64(events) })
+		until(t, time.Duration(sized(10, 180))*time.Minute, "all events are done", func() bool {
+			time.Sleep(time.Second / 4)
+			// By the index on those that wait: to count them all, again and again, takes
+			// the time of those who handle them.
+			return c.one("SELECT COUNT(*) FROM (SELECT 1 AS n FROM {p}webhook_inbox WHERE status = 0 AND claims >= 0 LIMIT 1) w") == 0
+		})
 
 		n := c.post.counts(t)
 		ran := c.one("SELECT COUNT(DISTINCT event_id) FROM {p}e2e_runs WHERE what = 'begin'")

@@ -19,6 +19,7 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 	posts(t, func(name string, open func(testing.TB) *post) {
 		t.Run(name, func(t *testing.T) {
 			p := open(t)
+			p.plansByID(t, explain[name]) // which the planner makes before it knows the table
 			p.fill(t, "x", 4000, 40)
 			for from := range 4 { // keys with many events that wait
 				var ds []store.Delivery
@@ -28,7 +29,9 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 				_, err := p.store.InsertDeliveries(t.Context(), ds)
 				require.NoError(t, err)
 			}
+			p.plansByID(t, explain[name])
 			p.analyze(t)
+			p.plansByID(t, explain[name])
 			match := []store.Match{{Provider: replicaKey}, {Provider: "other", EventType: "x"}}
 			for what, c := range map[string]struct {
 				ask  func(st *sqlstore.Store) error
@@ -66,6 +69,31 @@ func TestClaimsUseTheirIndexes(t *testing.T) {
 			}
 		})
 	})
+}
+
+// plansByID: leased rows, whose ids are known, are found by nothing else. The index of
+// those that are pending looks as good to a planner that sees it when it is short.
+func (p *post) plansByID(t testing.TB, explain string) {
+	t.Helper()
+	for what, ask := range map[string]func(st *sqlstore.Store) error{
+		"renew": func(st *sqlstore.Store) error {
+			return st.RenewDeliveries(t.Context(), "o", []string{"a", "b", "c"}, time.Minute)
+		},
+		"record": func(st *sqlstore.Store) error {
+			_, err := st.RecordDeliveries(t.Context(), store.RecordDeliveries{Starts: []store.DeliveryLease{{ID: "a", Owner: "o"}, {ID: "b", Owner: "o"}}})
+			return err
+		},
+	} {
+		said := &recorder{}
+		db := sql.OpenDB(said)
+		_ = ask(sqlstore.New(db, p.dialect, &sqlstore.Options{TablePrefix: p.prefix})) // there is no database behind it
+		require.NoError(t, db.Close())
+		require.NotEmpty(t, said.query, what)
+		plan := p.plan(t, explain+said.query, said.args...)
+		for _, index := range []string{"due", "next", "order", "turn", "tenant", "end", "key"} {
+			require.NotContains(t, plan, p.prefix+"webhook_inbox_"+index+" ", "%s: %s", what, plan)
+		}
+	}
 }
 
 func (p *post) analyze(t testing.TB) {

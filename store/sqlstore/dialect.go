@@ -15,7 +15,10 @@ type Dialect struct{ d *dialect }
 // dialect is what differs between databases. Queries are written once, with "?"
 // for parameters, {p} for the table prefix, {now} for the clock, {ifabsent} at the
 // end of an insert that gives way to a row that is there and {bykey} after a table
-// whose row is to be found by its primary key.
+// whose row is to be found by its primary key. {open} is true of a delivery that is
+// pending, in a way that no index knows: a query that has the ids finds it by them. A
+// planner that saw the index of the pending ones when it was short reads it from end to
+// end when it is long.
 type dialect struct {
 	name string
 	// goName is how the dialect is named in Go, for error messages.

@@ -126,7 +126,7 @@ func (s *Store) candidates(c store.ClaimDeliveries) (string, []any) {
 	}
 	parts, args := make([]string, len(c.Tenants)), []any{}
 	for i, t := range c.Tenants {
-		parts[i] = fmt.Sprintf("SELECT id, order_key FROM (%s) t%d", one("next", "tenant_id = ? AND run_at >= ?"), i)
+		parts[i] = fmt.Sprintf("SELECT id, order_key FROM (%s) t%d", one("next", "starts >= 0 AND tenant_id = ? AND run_at >= ?"), i)
 		args = append(append(append(args, t.TenantID, since(t.Since)), matchArgs...), c.Limit)
 	}
 	return strings.Join(parts, " UNION ALL "), args
@@ -281,11 +281,11 @@ func (s *Store) lookAgain(ctx context.Context, c store.ClaimDeliveries, l *leasi
 		return nil
 	}
 	turn, args := s.turnOf(c)
-	next, err := s.ids(ctx, "next of a key", `SELECT c.id FROM {p}webhook_inbox c WHERE c.id IN (`+in(len(l.waiting))+`) AND c.status = 0 AND c.turn = 1 AND `+turn+` <> 1`, append(slices.Clone(l.waiting), args...)...)
+	next, err := s.ids(ctx, "next of a key", `SELECT c.id FROM {p}webhook_inbox c WHERE c.id IN (`+in(len(l.waiting))+`) AND c.status+0 = 0 AND c.turn+0 = 1 AND `+turn+` <> 1`, append(slices.Clone(l.waiting), args...)...)
 	if err != nil || len(next) == 0 {
 		return err
 	}
-	_, err = s.one(ctx, "make due", "UPDATE {p}webhook_inbox SET turn = 0, run_at = {now} WHERE id IN ("+in(len(next))+") AND status = 0 AND turn = 1", next...)
+	_, err = s.one(ctx, "make due", "UPDATE {p}webhook_inbox SET turn = 0, run_at = {now} WHERE id IN ("+in(len(next))+") AND {open} AND turn+0 = 1", next...)
 	return err
 }
 

@@ -13,7 +13,7 @@ import (
 
 // DeleteDeliveries implements store.Inbox. What [Store.Once] noted of them goes too.
 func (s *Store) DeleteDeliveries(ctx context.Context, state store.DeliveryState, age time.Duration, limit int) (int, error) {
-	n, _, err := s.deleteDeliveries(ctx, "delete deliveries", "status = ? AND updated_at < {now}-?", "", limit, int(state), millis(age))
+	n, _, err := s.deleteDeliveries(ctx, "delete deliveries", "status = ? AND updated_at > 0 AND updated_at < {now}-?", "", limit, int(state), millis(age))
 	return n, err
 }
 
@@ -24,7 +24,7 @@ func (s *Store) TrimDeliveries(ctx context.Context, state store.DeliveryState, k
 	const what = "trim deliveries"
 	var id string
 	var updated sql.NullInt64
-	err := s.db.QueryRowContext(ctx, s.text("SELECT id, updated_at FROM {p}webhook_inbox WHERE status = ? ORDER BY updated_at DESC, id DESC LIMIT 1 OFFSET ?"),
+	err := s.db.QueryRowContext(ctx, s.text("SELECT id, updated_at FROM {p}webhook_inbox WHERE status = ? AND updated_at > 0 ORDER BY updated_at DESC, id DESC LIMIT 1 OFFSET ?"),
 		int(state), max(keep, 0)).Scan(&id, &updated)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
@@ -32,7 +32,7 @@ func (s *Store) TrimDeliveries(ctx context.Context, state store.DeliveryState, k
 	if err != nil {
 		return 0, fmt.Errorf("integrations/store/sqlstore: %s: %w", what, ended(ctx, err))
 	}
-	n, _, err := s.deleteDeliveries(ctx, what, "status = ? AND updated_at <= ? AND (updated_at < ? OR id <= ?)", " ORDER BY updated_at, id",
+	n, _, err := s.deleteDeliveries(ctx, what, "status = ? AND updated_at > 0 AND updated_at <= ? AND (updated_at < ? OR id <= ?)", " ORDER BY updated_at, id",
 		limit, int(state), updated.Int64, updated.Int64, id)
 	return n, err
 }

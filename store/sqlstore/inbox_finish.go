@@ -10,15 +10,22 @@ import (
 	"github.com/saas-integrations/integrations/store"
 )
 
-// RenewDeliveries implements store.Inbox.
+// RenewDeliveries implements store.Inbox. Rows that somebody locks are left out where
+// that can be said: they are being written down as started or ended. To wait for one
+// with others locked is a deadlock with who does that in another order, and PostgreSQL
+// takes a second to find one.
 func (s *Store) RenewDeliveries(ctx context.Context, owner string, ids []string, ttl time.Duration) error {
+	const what = "renew deliveries"
 	for part := range slices.Chunk(ids, chunk) {
-		args := []any{millis(ttl), owner}
-		for _, id := range part {
-			args = append(args, id)
+		which := "lease_owner = ? AND {open} AND (turn = 0 OR run_at > {now}) AND id IN (" + in(len(part)) + ")"
+		if s.dialect.d.returning && s.dialect.d.skipLocked != "" {
+			which = "id IN (SELECT id FROM {p}webhook_inbox WHERE " + which + " " + s.dialect.d.skipLocked + ")"
 		}
-		if _, err := s.one(ctx, "renew deliveries", `UPDATE {p}webhook_inbox {bykey} SET run_at = {now}+?
- WHERE lease_owner = ? AND status = 0 AND (turn = 0 OR run_at > {now}) AND id IN (`+in(len(part))+")", args...); err != nil {
+		args := append([]any{millis(ttl), owner}, params(part)...)
+		if err := s.again(ctx, what, func() (bool, error) {
+			_, err := s.exec(ctx, s.db, "UPDATE {p}webhook_inbox {bykey} SET run_at = {now}+? WHERE "+which, args...)
+			return true, err
+		}); err != nil {
 			return err
 		}
 	}
@@ -98,7 +105,7 @@ func endings(fs []store.FinishDelivery) []change {
 // own, after what finished is seen by all: who put one off at the same time either
 // saw that, or is seen here.
 func (s *Store) makeNextDue(ctx context.Context, keys map[orderKey]bool) error {
-	const set = "UPDATE {p}webhook_inbox SET turn = 0, run_at = {now} WHERE status = 0 AND "
+	const set = "UPDATE {p}webhook_inbox SET turn = 0, run_at = {now} WHERE "
 	const first = "integration_id = ? AND order_key = ? AND order_key <> '' AND turn > 0 AND turn = 1 ORDER BY received_at, id LIMIT 1"
 	if len(keys) == 0 {
 		return nil
@@ -106,7 +113,7 @@ func (s *Store) makeNextDue(ctx context.Context, keys map[orderKey]bool) error {
 	var args []any
 	for k := range keys {
 		if !s.dialect.d.returning { // nor does it look at the table it changes
-			if _, err := s.one(ctx, "next delivery", set+first, k.integration, k.key); err != nil {
+			if _, err := s.one(ctx, "next delivery", set+"status = 0 AND "+first, k.integration, k.key); err != nil {
 				return err
 			}
 		}
@@ -116,7 +123,7 @@ func (s *Store) makeNextDue(ctx context.Context, keys map[orderKey]bool) error {
 		return nil
 	}
 	one := "(SELECT id FROM {p}webhook_inbox WHERE " + first + "),"
-	_, err := s.one(ctx, "next delivery", set+"turn = 1 AND id IN ("+strings.TrimSuffix(strings.Repeat(one, len(keys)), ",")+")", args...)
+	_, err := s.one(ctx, "next delivery", set+"{open} AND turn+0 = 1 AND id IN ("+strings.TrimSuffix(strings.Repeat(one, len(keys)), ",")+")", args...)
 	return err
 }
 
@@ -167,7 +174,7 @@ func (s *Store) changePart(ctx context.Context, r runner, what string, c change)
 	}
 	const columns = "id, integration_id, order_key"
 	update := "UPDATE {p}webhook_inbox {bykey} SET " + c.set + " WHERE "
-	where := "status = 0 AND (" + strings.Join(pairs, " OR ") + ")" + c.also
+	where := "{open} AND (" + strings.Join(pairs, " OR ") + ")" + c.also
 	query, all := update+where+" RETURNING "+columns, append(slices.Clone(c.args), args...)
 	if !s.dialect.d.returning {
 		query, all = "SELECT "+columns+" FROM {p}webhook_inbox {bykey} WHERE "+where+" FOR UPDATE", args

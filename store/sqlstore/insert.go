@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// insertRows and insertBytes bound the rows of one INSERT. Of a row that is
-	// larger by itself there is one.
+	// insertRows and insertBytes bound the rows of one INSERT, arrayRows those of one
+	// that takes arrays. Of a row that is larger by itself there is one.
 	insertRows  = 256
+	arrayRows   = 1000
 	insertBytes = 4 << 20
 	// reviveRows is how many rows are looked for by one UPDATE.
 	reviveRows = 50
@@ -93,10 +94,14 @@ func (s *Store) parts(ds []store.Delivery) [][]store.Delivery {
 	slices.SortStableFunc(sorted, func(a, b store.Delivery) int {
 		return cmp.Or(cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.DeliveryID, b.DeliveryID), cmp.Compare(a.IntegrationID, b.IntegrationID))
 	})
+	most := insertRows
+	if s.dialect.d.arrays {
+		most = arrayRows
+	}
 	var parts [][]store.Delivery
 	for len(sorted) > 0 {
 		n, size := 0, 0
-		for n < len(sorted) && n < insertRows {
+		for n < len(sorted) && n < most {
 			if size += len(sorted[n].Body) + len(sorted[n].Headers); n > 0 && size > insertBytes {
 				break
 			}
@@ -162,7 +167,7 @@ func (s *Store) revive(ctx context.Context, r runner, ds []store.Delivery) error
 			args = append(args, d.Provider, d.BodyHash, d.IntegrationID)
 		}
 	}
-	_, err := r.ExecContext(ctx, s.expand("UPDATE {p}webhook_inbox SET "+asNew+" WHERE status = 2 AND ("+strings.Join(equal, " OR ")+")"), args...)
+	_, err := r.ExecContext(ctx, s.expand("UPDATE {p}webhook_inbox SET "+asNew+" WHERE status+0 = 2 AND ("+strings.Join(equal, " OR ")+")"), args...)
 	return err
 }
 
@@ -196,8 +201,8 @@ var insertValues = func() (texts [9]string) {
 // an array it would have to be written in hexadecimal.
 const insertArrays = insertInto + `SELECT id, provider, delivery_id, body_hash, tenant_id, integration_id, external_id, event_type, order_key, key_id, occurred_at,
  CASE WHEN body_size > 0 THEN substr(bytes, body_at, body_size) END, CASE WHEN headers_size > 0 THEN substr(bytes, body_at+body_size, headers_size) END,
- 0, {now}, {now}, {now}
- FROM (SELECT ?::bytea AS bytes) b, unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[],
+ 0, now, now, now
+ FROM (SELECT ?::bytea AS bytes, {now} AS now OFFSET 0) b, unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[],
  ?::bigint[], ?::int[], ?::int[], ?::int[]) AS u (id, provider, delivery_id, body_hash, tenant_id, integration_id, external_id, event_type, order_key, key_id,
  occurred_at, body_at, body_size, headers_size) {ifabsent}`
 

@@ -3,6 +3,10 @@
 // date with [Migrate]; the store opens nothing, sets nothing and closes nothing.
 // Two statements that read a row stay prepared on SQLite and MySQL.
 //
+// Give a server's pool as many idle connections as open ones (SetMaxIdleConns as
+// SetMaxOpenConns): database/sql keeps two by default, and a process that handles
+// webhooks then makes a new connection for most statements.
+//
 // No transaction or connection is held between two calls, and no error of a
 // driver is looked into: what a statement did is told by the rows it changed.
 package sqlstore
@@ -86,7 +90,7 @@ func (s *Store) text(query string) string {
 
 func (s *Store) expand(query string) string {
 	d := s.dialect.d
-	q := strings.NewReplacer("{p}", s.prefix, "{now}", d.now, "{ifabsent}", d.ifAbsent, "{bykey}", d.byKey).Replace(query)
+	q := strings.NewReplacer("{p}", s.prefix, "{now}", d.now, "{ifabsent}", d.ifAbsent, "{bykey}", d.byKey, "{open}", "status+0 = 0").Replace(query)
 	if d.numbered {
 		q = rewrite(q)
 	}

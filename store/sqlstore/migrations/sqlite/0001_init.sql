@@ -95,14 +95,15 @@ CREATE TABLE {p}webhook_inbox (
   UNIQUE (provider, delivery_id, integration_id),
   UNIQUE (provider, body_hash, integration_id)
 );
--- claims >= 0 always holds: who asks for all tenants says so, to find this index, and
--- who asks for one does not, to find the next
+-- claims >= 0, starts >= 0 and updated_at > 0 always hold: who asks for what is due of
+-- all tenants, for what is due of one and for what is old says one of them each, and
+-- finds its own index, however little the planner knows of the table
 CREATE INDEX {p}webhook_inbox_due ON {p}webhook_inbox (run_at, id) WHERE status = 0 AND claims >= 0;
-CREATE INDEX {p}webhook_inbox_next ON {p}webhook_inbox (tenant_id, run_at, id) WHERE status = 0;
+CREATE INDEX {p}webhook_inbox_next ON {p}webhook_inbox (tenant_id, run_at, id) WHERE status = 0 AND starts >= 0;
 CREATE INDEX {p}webhook_inbox_order ON {p}webhook_inbox (integration_id, order_key, status, received_at, id) WHERE order_key <> '';
 CREATE INDEX {p}webhook_inbox_turn ON {p}webhook_inbox (integration_id, order_key, turn, received_at, id) WHERE turn > 0;
 CREATE INDEX {p}webhook_inbox_tenant ON {p}webhook_inbox (tenant_id, received_at);
-CREATE INDEX {p}webhook_inbox_end ON {p}webhook_inbox (status, updated_at);
+CREATE INDEX {p}webhook_inbox_end ON {p}webhook_inbox (status, updated_at) WHERE updated_at > 0;
 CREATE INDEX {p}webhook_inbox_key ON {p}webhook_inbox (key_id, id) WHERE status <> 1;
 
 -- what hosts did in transactions of their own, see Store.Once
