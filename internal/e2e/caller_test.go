@@ -91,6 +91,13 @@ func caller(raw string) error {
 		stop()
 		return err
 	}
+	// It says that it is ready, and begins when it is told to.
+	out := json.NewEncoder(os.Stdout)
+	if err := out.Encode("ready"); err != nil {
+		stop()
+		return err
+	}
+	_, _ = os.Stdin.Read(make([]byte, 1))
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
@@ -121,7 +128,7 @@ func caller(raw string) error {
 		})
 	}
 	wg.Wait()
-	return json.NewEncoder(os.Stdout).Encode(r)
+	return out.Encode(r)
 }
 
 // callGitHub makes a call and returns the answer's status.

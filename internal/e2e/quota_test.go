@@ -17,7 +17,8 @@ import (
 // callerProcess is a caller that works.
 type callerProcess struct {
 	cmd    *exec.Cmd
-	in     io.Closer
+	in     io.WriteCloser
+	ready  chan struct{}
 	report callerReport
 	err    chan error
 }
@@ -25,7 +26,7 @@ type callerProcess struct {
 func startCaller(t *testing.T, o callerOrders) *callerProcess {
 	raw, err := json.Marshal(o)
 	require.NoError(t, err)
-	p := &callerProcess{cmd: exec.Command(os.Args[0]), err: make(chan error, 1)}
+	p := &callerProcess{cmd: exec.Command(os.Args[0]), ready: make(chan struct{}), err: make(chan error, 1)}
 	p.cmd.Env = append(os.Environ(), callerEnv+"="+string(raw))
 	p.cmd.Stderr = os.Stderr
 	p.in, err = p.cmd.StdinPipe()
@@ -34,7 +35,13 @@ func startCaller(t *testing.T, o callerOrders) *callerProcess {
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
 	go func() {
-		err := json.NewDecoder(out).Decode(&p.report)
+		answers := json.NewDecoder(out)
+		var ready string
+		err := answers.Decode(&ready)
+		close(p.ready)
+		if err == nil {
+			err = answers.Decode(&p.report)
+		}
 		if exit := p.cmd.Wait(); err == nil {
 			err = exit
 		}
@@ -71,16 +78,23 @@ func TestFleetKeepsGitHubsLimit(t *testing.T) {
 	limits := f.kit.GitHub.Enforce(integrationstest.GitHubLimits{Requests: requests, Window: window, Takes: 20 * time.Millisecond})
 
 	var fleet []*callerProcess
-	for i := range replicas {
-		for i == 1 && limits.Answered() < 2*tenants {
-			// The answers to the first have told how many requests an hour has: 5,000 is what
-			// is taken for it before.
-			time.Sleep(10 * time.Millisecond)
-		}
+	for range replicas {
 		fleet = append(fleet, startCaller(t, callerOrders{
 			DSN: f.orders.DSN, Key: f.orders.Key, Provider: f.orders.Provider, Redis: redisAddress(), Prefix: prefix,
 			App: app, Tenants: tenants, Callers: callers,
 		}))
+	}
+	for _, p := range fleet {
+		<-p.ready
+	}
+	for i, p := range fleet {
+		_, err := p.in.Write([]byte("\n"))
+		require.NoError(t, err)
+		for i == 0 && limits.Answered() < 2*tenants {
+			// The answers to the first have told how many requests an hour has: 5,000 is what
+			// is taken for it before.
+			time.Sleep(time.Millisecond)
+		}
 	}
 	began := time.Now()
 	for over := 0; over < tenants; {

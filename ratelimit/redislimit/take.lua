@@ -16,7 +16,7 @@ for i = 1, n do
   local at = 1 + (i - 1) * 7
   local kind, units, window, burst, reserve, want, least = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
     tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
-  local h = redis.call('HMGET', KEYS[i], 'state', 'finish', 'pause', 'limit')
+  local h = redis.call('HMGET', KEYS[i], 'state', 'finish', 'pause', 'limit', 'told')
   local state, finish, pause = tonumber(h[1] or 0) or 0, tonumber(h[2] or 0) or 0, tonumber(h[3] or 0) or 0
   units = tonumber(h[4] or '') or units
   local given, lasts, retry, fresh = 0, 0, 0, false
@@ -46,6 +46,9 @@ for i = 1, n do
     else
       lasts = finish - now
       writes[i] = {'state', state + given, lasts + window, 'finish', finish, fresh}
+      -- The provider's window may end sooner than this one as long as no answer told:
+      -- what is taken ahead must not be spent in the next.
+      if kind == 1 and (fresh or h[5] ~= '1') then lasts = math.min(lasts, 1000000) end
     end
   end
   if given < least then all = false end
