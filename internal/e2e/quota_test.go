@@ -53,18 +53,20 @@ func startCaller(t *testing.T, o callerOrders) *callerProcess {
 
 // TestFleetKeepsGitHubsLimit: sixteen processes that call as often as they may, sharing
 // through Redis, are never refused by a GitHub that enforces its limits, and use 97 % of
-// each account's requests. In CI a window is a few seconds long and has 140 requests, of
-// which they use 95 %; in full size it is 5,000 requests, of which the secondary limits
-// alone let 900 go in a minute.
+// each account's requests. In CI a window is a few seconds long and has 160 requests, of
+// which the reserve leaves 90 %; in full size it has 5,000, and the secondary limits alone
+// let 900 go in a minute.
 func TestFleetKeepsGitHubsLimit(t *testing.T) {
 	const replicas = 16
 	windows := sized(2, 1)
 	_, prefix := openRedis(t)
 	f := sqliteFleet(t)
-	requests, window := sized(140, 5000), time.Duration(sized(8, 480))*time.Second
-	tenants, callers := sized(3, 4), 8
+	requests, window := sized(160, 5000), time.Duration(sized(8, 480))*time.Second
+	// A call that goes before the end of a window and arrives after it draws from the
+	// next: the reserve is for as many as can be under way.
+	tenants, callers := sized(3, 4), sized(1, 8)
 	app := f.kit.GitHub.App()
-	app.Reserve = requests / 50 // as 100 of 5,000
+	app.Reserve = sized(16, 100)
 	cfg := f.kit.Config()
 	cfg.Store, cfg.Cipher = f.store, f.cipher
 	cfg.Providers = []providers.Provider{githubapp.New(app)}
@@ -126,7 +128,7 @@ func TestFleetKeepsGitHubsLimit(t *testing.T) {
 		used := limits.Windows("core", account)
 		t.Logf("account %s: %v of %d in each window, %d at once", account, used, requests, limits.AtOnce(account))
 		for _, n := range used[:windows] {
-			require.GreaterOrEqual(t, 100*n, sized(95, 97)*requests) // a unit lost is more of 140
+			require.GreaterOrEqual(t, 100*n, sized(85, 97)*requests) // of 90 and 98 that the reserve leaves
 			require.LessOrEqual(t, n, requests)
 		}
 		require.LessOrEqual(t, limits.AtOnce(account), 100)

@@ -16,7 +16,6 @@ import (
 // came twice is one event, a handler sees a repeat only of what ran when its process
 // was killed, and what it did in a transaction with Once it did once.
 func TestW5KillDashNine(t *testing.T) {
-	t.Parallel()
 	const places = 8
 	h := webhook.Handling{Concurrency: places, Lease: 2 * time.Second}
 	events, kills := sized(1_500, 100_000), sized(12, 300)
