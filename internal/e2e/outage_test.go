@@ -308,7 +308,7 @@ func TestW9DatabaseDownAtReceive(t *testing.T) {
 			}
 			require.Len(t, status, sent)
 			require.Positive(t, refused)
-			require.Equal(t, name == "sqlite", late > rate, "%d stored and not acknowledged", late)
+			require.Equal(t, name == "sqlite", late > 0, "%d stored and not acknowledged", late)
 			t.Logf("%d sent, %d stored, %d refused, %d stored and not acknowledged", sent, len(stored), refused, late)
 			// What was refused is sent again and is there once.
 			for id, got := range status {
