@@ -248,7 +248,7 @@ func BenchmarkShared(b *testing.B) {
 		keys, _ := client.Keys(context.Background(), "*"+prefix+"*").Result()
 		client.Del(context.Background(), append(keys, prefix)...)
 	})
-	budget := &ratelimit.Budget{Name: "b", Units: 10_000_000, Window: 24 * time.Hour, Refill: ratelimit.Whole}
+	budget := &ratelimit.Budget{Name: "b", Units: 1_000_000_000, Window: 24 * time.Hour, Refill: ratelimit.Whole}
 	modes(b, "limit", func(int) {
 		if client.Incr(context.Background(), prefix+"n").Err() != nil {
 			panic("redis is away")
