@@ -54,8 +54,12 @@ type spending struct {
 
 var spendings = sync.Pool{New: func() any { return new(spending) }}
 
-func (s *spending) free() {
-	*s = spending{}
+// free empties what was used: most calls draw from two or three budgets, and all of it
+// would cost as much as the limiter does.
+func (s *spending) free(told int) {
+	clear(s.charges[:min(len(s.call.Charges), len(s.charges))])
+	clear(s.readings[:min(told, len(s.readings))])
+	s.call = ratelimit.Call{}
 	spendings.Put(s)
 }
 
@@ -85,7 +89,7 @@ func (t *transport) spend(ctx context.Context, r *http.Request) (*spending, time
 		wait = time.Since(start)
 	}
 	if err != nil {
-		s.free()
+		s.free(0)
 		return nil, wait, err
 	}
 	return s, wait, nil
@@ -97,13 +101,13 @@ func (t *transport) spent(s *spending, r *http.Request, resp *http.Response, hea
 	if s == nil {
 		return
 	}
-	defer s.free()
+	var readings []ratelimit.Reading
+	defer func() { s.free(len(readings)) }()
 	if resp == nil {
 		t.cfg.Limiter.Done(&s.call, nil)
 		return
 	}
 	retryAfter := t.retryAfter(resp.Header, head, verdict)
-	var readings []ratelimit.Reading
 	if k := t.cfg.Budgets; k != nil {
 		readings = k.Readings(BudgetRequest{Request: r, Account: t.origin.Account()}, BudgetAnswer{
 			Status: resp.StatusCode, Header: resp.Header, Head: head, Verdict: verdict, RetryAfter: retryAfter,
