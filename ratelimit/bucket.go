@@ -112,6 +112,12 @@ func (k *bucket) units(b *Budget) int64 {
 	return int64(b.Units)
 }
 
+// spendable is how many of them may be spent: all but the reserve, and half at least.
+func (k *bucket) spendable(b *Budget) int64 {
+	n := k.units(b)
+	return n - min(int64(b.Reserve), n/2)
+}
+
 // interval is how long one unit of a Continuous budget takes to come back. What answers
 // tell of its size does not change it.
 func (b *Budget) interval() int64 { return max(1, int64(b.Window)/max(1, int64(b.Units))) }
@@ -168,8 +174,7 @@ func (k *bucket) takeWindow(b *Budget, now time.Duration, cost int64) (time.Dura
 			w = window{end: at + max(1, b.windowFromNow().Milliseconds())}
 		}
 		// A call that costs more than a window may have a whole one.
-		units := k.units(b)
-		if most := units - min(int64(b.Reserve), units/2); w.used > 0 && w.used+cost > most {
+		if w.used > 0 && w.used+cost > k.spendable(b) {
 			return time.Duration(w.end)*time.Millisecond - now, false
 		}
 		w.used += cost

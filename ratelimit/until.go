@@ -16,9 +16,7 @@ func (k *bucket) until(b *Budget, now time.Duration, cost int64, untold bool) ti
 		burst := max(int64(max(b.Burst, 1))*each, need)
 		wait = max(wait, time.Duration(max(s, int64(now))+need-int64(now)-burst))
 	default:
-		w, units := unpack(s), k.units(b)
-		most := units - min(int64(b.Reserve), units/2)
-		if w.end > now.Milliseconds() && w.used > 0 && w.used+cost > most {
+		if w := unpack(s); w.end > now.Milliseconds() && w.used > 0 && w.used+cost > k.spendable(b) {
 			wait = max(wait, time.Duration(w.end)*time.Millisecond-now)
 		}
 	}

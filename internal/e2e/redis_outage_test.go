@@ -3,10 +3,7 @@ package e2e
 import (
 	"errors"
 	"net"
-	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,7 +26,7 @@ type ownRedis struct {
 
 func startRedis(t *testing.T) *ownRedis {
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		if slices.Contains(strings.Split(os.Getenv("INTEGRATIONS_TEST_REQUIRE"), ","), "redis") {
+		if required("redis") {
 			t.Fatal("redis is required and redis-server is not installed")
 		}
 		t.Skip("redis-server is not installed")

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,7 +33,7 @@ func openRedis(t testing.TB) (client *redis.Client, prefix string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := client.Ping(ctx).Err(); err != nil {
-		if slices.Contains(strings.Split(os.Getenv("INTEGRATIONS_TEST_REQUIRE"), ","), "redis") {
+		if required("redis") {
 			t.Fatalf("redis is required and does not answer: %v", err)
 		}
 		t.Skip("redis does not answer")

@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -241,6 +243,9 @@ func BenchmarkShared(b *testing.B) {
 	client := redis.NewClient(&redis.Options{Addr: address})
 	b.Cleanup(func() { _ = client.Close() })
 	if err := client.Ping(b.Context()).Err(); err != nil {
+		if slices.Contains(strings.Split(os.Getenv("INTEGRATIONS_TEST_REQUIRE"), ","), "redis") {
+			b.Fatalf("redis is required and does not answer: %v", err)
+		}
 		b.Skip("redis does not answer")
 	}
 	prefix := fmt.Sprintf("peers%d:", time.Now().UnixNano())
